@@ -1,0 +1,44 @@
+# make install | run | test | lint | bench. Each does what it needs first; nothing else has to be done by hand.
+PYTHON ?= python3
+BIN := .venv/bin
+INDEX ?= .index
+PORT ?= 8501
+
+.PHONY: help install run test lint format bench clean
+
+help: ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+install: .venv/installed ## make .venv with everything the other targets need
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	$(BIN)/pip check
+	@touch $@
+
+run: install ## build the sample index if there is none and serve the chat on http://127.0.0.1:8501
+	@test -e $(INDEX)/manifest.json || $(BIN)/rag-app index sample --index $(INDEX)
+	RAG_INDEX=$(INDEX) $(BIN)/streamlit run streamlit_app.py --server.port $(PORT)
+
+test: install ## run the tests
+	$(BIN)/pytest
+
+lint: install ## ruff, formatting, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## rewrite the code in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## hit rate and time of every system on the sample's validation questions
+	$(BIN)/python -m eval.hit_rate --data sample
+
+clean: ## remove what make has made
+	rm -rf .venv .index dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
