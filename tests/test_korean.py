@@ -1,0 +1,73 @@
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rag_app.korean import Analyzer, analyzer, bigrams, normalise
+
+SENTENCE = "국회의원이 2014년 6월 신고리 원전을 둘러봤다."
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        (unicodedata.normalize("NFD", "한국어"), "한국어"),
+        ("ＫＢＳ　２０２５년", "KBS 2025년"),
+        ("한\u200b국\ufeff어\u00ad", "한국어"),
+        ("ᄒ\u200bᅡ\u200dᆫ", "한"),
+        ("\u202e뒤집힌\u202c 글", "뒤집힌 글"),
+        ("빈\u3164칸", "빈칸"),
+        (" 앞뒤 \t 와\xa0사이 ", "앞뒤 와 사이"),
+        ("가\r\n나\r다\u2028라", "가\n나\n다\n라"),
+        ("문단 \n\n\n\n 문단", "문단\n\n문단"),
+        ("널\x00문자와 짝 잃은 \ud800", "널 문자와 짝 잃은 \ufffd"),
+        ("\u200b\n ", ""),
+    ],
+)
+def test_one_spelling_remains(raw: str, clean: str) -> None:
+    assert normalise(raw) == clean
+
+
+@given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Z", "C"])))
+@example("ﾡ\u0301￣")
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+
+
+@given(st.text(st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3)))
+def test_decomposed_hangul_is_the_same_text(text: str) -> None:
+    assert normalise(unicodedata.normalize("NFD", text)) == text
+
+
+def test_bigrams_stay_inside_words() -> None:
+    assert bigrams("나는 KBS를 3월에 봄") == ["나는", "kb", "bs", "s를", "3월", "월에", "봄"]
+
+
+def test_morphemes_keep_content_and_drop_particles() -> None:
+    assert analyzer().morphemes(SENTENCE) == ["국회의원", "2014", "6", "고리", "원전", "둘러보"]
+
+
+def test_a_batch_gives_what_single_texts_give() -> None:
+    texts = [SENTENCE, "", "하늘이 높다."]
+    assert list(analyzer().morphemes_batch(texts)) == [analyzer().morphemes(text) for text in texts]
+
+
+def test_a_user_dictionary_keeps_names_whole(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("가온누리호\tNNP\t10\n", encoding="utf-8")
+    assert "가온누리호" not in analyzer().morphemes("가온누리호가 출항했다")
+    assert "가온누리호" in Analyzer(words).morphemes("가온누리호가 출항했다")
+
+
+def test_an_unreadable_user_dictionary_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="word<TAB>tag<TAB>score"):
+        Analyzer(tmp_path / "missing.txt")
+
+
+def test_sentences_know_where_they_stand() -> None:
+    text = '그는 "맞다." 라고 말했다. 회의는 끝났다!\n\n다음 날이었다'
+    sentences = analyzer().sentences(text)
+    assert [sentence.text for sentence in sentences] == ['그는 "맞다." 라고 말했다.', "회의는 끝났다!", "다음 날이었다"]
+    assert all(text[sentence.start : sentence.end] == sentence.text for sentence in sentences)
