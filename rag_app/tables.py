@@ -1,0 +1,211 @@
+"""Tables of articles or questions: the rows of csv, tsv, jsonl and json files, and which column holds what."""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rag_app.korean import normalise
+
+USUAL_NAMES: dict[str, tuple[str, ...]] = {
+    "text": ("context", "text", "content", "contents", "body", "article", "passage", "본문", "내용", "기사"),
+    "title": ("title", "headline", "제목"),
+    "date": (
+        *("date", "published", "published_at", "published_time", "publish_date", "pubdate", "datetime", "created_at"),
+        *("작성일", "작성일자", "게시일", "발행일", "등록일", "날짜", "일자"),
+    ),
+    "section": ("section", "category", "news_category", "분류", "섹션", "카테고리"),
+    "source": ("source", "outlet", "publisher", "press", "출처", "언론사", "매체", "매체명"),
+    "url": ("url", "link", "링크"),
+}
+"""Under which names, lower-cased, a column is taken for each field when none is given; the first one present wins."""
+
+_ENCODINGS = ("utf-8-sig", "cp949")
+_MAX_CELL = 2**31 - 1  # what a C long holds on every platform; csv's own limit is 131,072 characters
+
+
+class Columns(NamedTuple):
+    """Which column of a table holds what; None finds it by its usual names (`USUAL_NAMES`)."""
+
+    text: str | None = None
+    title: str | None = None
+    date: str | None = None
+    section: str | None = None
+    source: str | None = None
+
+
+USUAL_COLUMNS = Columns()
+QUESTION_NAMES = ("question", "query", "질문")
+
+
+class Row(NamedTuple):
+    """One row of a table and its place in the file, as a message names it: ``line 3``."""
+
+    place: str
+    values: dict[str, Any]
+
+
+def text_encoding(path: Path) -> str:
+    """Return the encoding of a text file: UTF-8, with a byte order mark or without, else CP949 (which holds EUC-KR).
+
+    UTF-8 is tried first because Korean UTF-8 is hardly ever valid CP949, and CP949 hardly ever valid UTF-8.
+
+    Raises:
+        ValueError: The file is neither.
+    """
+    for encoding in _ENCODINGS:
+        try:
+            with path.open(encoding=encoding) as file:
+                while file.read(1 << 20):
+                    pass
+        except UnicodeDecodeError:
+            continue
+        return encoding
+    raise ValueError("its encoding is neither UTF-8 nor CP949 (EUC-KR). Save it as UTF-8")
+
+
+def csv_rows(path: Path, delimiter: str = ",") -> Iterator[Row]:
+    """Yield the rows of a csv file with a header; blank lines are passed over, missing last cells are empty.
+
+    Raises:
+        ValueError: Quotes do not close, or a row has more cells than the header; names the line.
+    """
+    csv.field_size_limit(_MAX_CELL)
+    with path.open(encoding=text_encoding(path), newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            header = [normalise(name) for name in next(reader, [])]
+            for cells in reader:
+                if any(cells[len(header) :]):
+                    raise ValueError(f"line {reader.line_num}: {len(cells)} cells under {len(header)} column names")
+                if any(cells):
+                    values = dict(zip_longest(header, cells[: len(header)], fillvalue=""))
+                    yield Row(f"line {reader.line_num}", {name: cell for name, cell in values.items() if name})
+        except csv.Error as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from error
+
+
+def tsv_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a tab-separated file, read like csv (quoted cells may hold tabs and line breaks)."""
+    return csv_rows(path, delimiter="\t")
+
+
+def jsonl_rows(path: Path) -> Iterator[Row]:
+    """Yield the objects of a file with one JSON object on each line; blank lines are passed over.
+
+    Raises:
+        ValueError: A line is not a JSON object; names the line.
+    """
+    with path.open(encoding=text_encoding(path)) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield _row(f"line {number}", _parse_json(line, f"line {number}: "))
+
+
+def json_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of a json file: a list of objects, or the KLUE-MRC / KorQuAD (SQuAD) layout.
+
+    In the latter a row is one question, with its ``context`` and the fields of its article (``title``,
+    ``news_category``, ``source``) beside it; a paragraph without questions is a row of its own.
+
+    Raises:
+        ValueError: The file is not JSON, or has neither layout.
+    """
+    content = _parse_json(path.read_text(encoding=text_encoding(path)))
+    records = content.get("data") if isinstance(content, dict) else content
+    if not isinstance(records, list):
+        raise ValueError("want a list of objects, or the KLUE-MRC / KorQuAD layout with a list under 'data'")
+    for number, record in enumerate(records, start=1):
+        row = _row(f"record {number}", record)
+        yield from _questions(row) if "paragraphs" in row.values else [row]
+
+
+ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".csv": csv_rows,
+    ".tsv": tsv_rows,
+    ".jsonl": jsonl_rows,
+    ".json": json_rows,
+}
+"""The reader of each kind of table, by the file's suffix."""
+
+
+def find_column(field: str, names: Iterable[str], given: str | None = None) -> str | None:
+    """Return which of a table's columns holds a field: the one given, else the first of its usual names; None if none.
+
+    Raises:
+        ValueError: The given column is not there, or ``field`` is ``text`` and no column is known to hold it.
+    """
+    names = list(names)
+    if given is not None:
+        given = normalise(given)
+        if given not in names:
+            raise ValueError(f"no column {given!r} for the {field} among {', '.join(names)}. Correct --{field}-column")
+        return given
+    by_name = {name.lower(): name for name in reversed(names)}
+    found = next((by_name[name] for name in USUAL_NAMES[field] if name in by_name), None)
+    if found is None and field == "text":
+        raise ValueError(f"no column for the text among {', '.join(names)}. Name it with --text-column")
+    return found
+
+
+def table_records(rows: Iterable[Row], columns: Columns = USUAL_COLUMNS) -> Iterator[dict[str, Any]]:
+    """Yield each row as a record with the fields under one name (``text``, ``title``, ``date``, ...).
+
+    Other columns stay as they were, unless the row asks a question: then they describe the question, not the text, and
+    are left out. Rows whose text has no letter or digit are passed over. Wikis and feeds put the article's address in
+    the column of the source: a link there becomes the ``url`` unless there is one.
+
+    Raises:
+        ValueError: A column is missing or holds something else than text; names the place.
+    """
+    for number, row in enumerate(rows):
+        try:
+            # Rows of json may leave columns out, so only the first shows whether a given name is wrong.
+            found = _find_columns(tuple(row.values), columns, number == 0)
+        except ValueError as error:
+            raise ValueError(f"{row.place}: {error}") from error
+        record = {field: row.values[name] for field, name in found.items()}
+        text = record["text"] or ""
+        if not isinstance(text, str):
+            raise ValueError(f"{row.place}: column {found['text']!r} holds a {type(text).__name__}, not text")
+        if not any(map(str.isalnum, text)):
+            continue
+        if not record.get("url") and str(record.get("source")).startswith(("http://", "https://")):
+            record["url"] = record.pop("source")
+        if not any(name in row.values for name in QUESTION_NAMES):
+            others = row.values.keys() - found.values()
+            record = {name: value for name, value in row.values.items() if name in others} | record
+        yield record
+
+
+@lru_cache(maxsize=256)
+def _find_columns(names: tuple[str, ...], columns: Columns, check: bool) -> dict[str, str]:
+    given = {field: name for field, name in columns._asdict().items() if check or field == "text" or name in names}
+    found = {field: find_column(field, names, given.get(field)) for field in USUAL_NAMES}
+    return {field: name for field, name in found.items() if name is not None}
+
+
+def _row(place: str, value: Any) -> Row:
+    if not isinstance(value, dict):
+        raise ValueError(f"{place}: want a JSON object, got a {type(value).__name__}")
+    return Row(place, {normalise(name): cell for name, cell in value.items()})
+
+
+def _questions(article: Row) -> Iterator[Row]:
+    fields = {name: value for name, value in article.values.items() if name != "paragraphs"}
+    try:
+        for paragraph in article.values["paragraphs"]:
+            for question in paragraph.get("qas") or [{}]:
+                yield Row(article.place, {**fields, "context": paragraph["context"], **question})
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{article.place}: not the KLUE-MRC / KorQuAD layout: {error!r}") from error
+
+
+def _parse_json(text: str, place: str = "") -> Any:
+    try:
+        return json.loads(text, parse_constant=lambda _: None)  # NaN is not JSON: no value
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{place}not JSON: {error}") from error

@@ -1,0 +1,415 @@
+import json
+import unicodedata
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import docx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.documents import Document
+from pypdf import PdfReader, PdfWriter
+
+from rag_app import documents
+from rag_app.documents import Columns, iso_date, load_documents, make_document, split_documents
+from rag_app.korean import normalise
+from rag_app.tables import USUAL_COLUMNS
+
+WIKINEWS = Path(__file__).parents[2] / "shared/data/wikinews/wikinews.csv"
+RAIN = "기상청은 주말에 전국에 비가 온다고 예보했다."
+VOTE = "국회는 내년 예산안을 의결했다."
+
+
+def load_one(path: Path, columns: Columns = USUAL_COLUMNS) -> Document:
+    (document,) = load_documents(path, columns=columns)
+    return document
+
+
+def write_jsonl(path: Path, *records: Any) -> Path:
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def write_pdf(path: Path, text: str) -> Path:
+    """Write a page of Korean text: a font without glyphs, whose ToUnicode map takes each code for itself."""
+    code = "".join(f"{ord(character):04X}" for character in text)
+    pairs = "\n".join(f"<{ord(character):04X}> <{ord(character):04X}>" for character in sorted(set(text)))
+    cmap = (
+        "begincmap\n1 begincodespacerange\n<0000> <FFFF>\nendcodespacerange\n"
+        f"{len(set(text))} beginbfchar\n{pairs}\nendbfchar\nendcmap"
+    )
+    content = f"BT /F 12 Tf 50 700 Td <{code}> Tj ET" if text else ""
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>",
+        f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
+        "<< /Type /Font /Subtype /Type0 /BaseFont /F /Encoding /Identity-H /DescendantFonts [6 0 R] /ToUnicode 7 0 R>>",
+        "<< /Type /Font /Subtype /CIDFontType2 /BaseFont /F /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) "
+        "/Supplement 0 >> /FontDescriptor << /Type /FontDescriptor /FontName /F /Flags 4 >> >>",
+        f"<< /Length {len(cmap)} >>\nstream\n{cmap}\nendstream",
+    ]
+    body, offsets = "%PDF-1.4\n", []
+    for number, value in enumerate(objects, start=1):
+        offsets.append(len(body))
+        body += f"{number} 0 obj\n{value}\nendobj\n"
+    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
+    trailer = f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(body)}\n%%EOF"
+    path.write_text(f"{body}xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}")
+    return path
+
+
+def test_the_same_text_has_the_same_id_however_it_is_spelt() -> None:
+    document = make_document("한국어  문장", title="가")
+    assert document.id == document.metadata["doc_id"] == make_document(unicodedata.normalize("NFD", "한국어 문장\n")).id
+    assert len(document.metadata["doc_id"]) == 32
+    assert document.page_content == "한국어 문장"
+
+
+def test_metadata_is_normalised_without_empty_values_and_fits_into_json() -> None:
+    metadata = make_document(
+        "글",
+        title="두\n줄",
+        date=date(2025, 3, 14),
+        source=unicodedata.normalize("NFD", "가람일보"),
+        section="",
+        score=float("nan"),
+        views=0,
+        tags={"쉼\u200b표"},
+        place=Path("a"),
+    ).metadata
+    assert metadata.pop("doc_id") == documents.document_id("글")
+    assert metadata == {
+        "title": "두 줄", "date": "2025-03-14", "source": "가람일보", "views": 0, "tags": ["쉼표"], "place": "a"
+    }  # fmt: skip
+    json.dumps(metadata, allow_nan=False)
+
+
+def test_an_article_without_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="no text"):
+        make_document(" \u200b\n")
+
+
+@pytest.mark.parametrize(
+    ("written", "iso"),
+    [
+        *((day, "2025-03-14") for day in ("2025-03-14", "2025.3.14", "2025. 3. 14.", "20250314", "2025/03/14")),
+        *((day, "2025-03-14") for day in ("2025년 3월 14일", "2025-03-14T23:30:00Z", "2025.03.14. 오후 3:20")),
+        *((day, "2025-03-14") for day in ("2025년 3월 14일 (금) 09:10", "20250314093000", "2025-03-14 09:10:11.5")),
+        *((text, text) for text in ("지난 금요일", "2025-02-31", "2025-03-14 ~ 2025-03-20", "2025", "20251399")),
+    ],
+)
+def test_dates_get_one_form_and_others_stay_as_written(written: str, iso: str) -> None:
+    assert iso_date(written) == iso
+
+
+def test_text_is_read_in_each_korean_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    for encoding in ("utf-8", "utf-8-sig", "cp949", "euc-kr"):
+        path.write_text(RAIN, encoding=encoding)
+        assert load_one(path).page_content == RAIN
+    path.write_text("똠방각하", encoding="cp949")  # not in EUC-KR
+    assert load_one(path).page_content == "똠방각하"
+    path.write_bytes(RAIN.encode("utf-16"))
+    with pytest.raises(ValueError, match=r"a\.txt: its encoding is neither UTF-8 nor CP949"):
+        load_one(path)
+
+
+def test_a_document_knows_the_path_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = unicodedata.normalize("NFD", "글.txt")
+    Path(name).write_text(RAIN, encoding="utf-8")
+    assert load_one(Path(name)).metadata["path"] == name
+
+
+def test_markdown_takes_front_matter_or_the_first_heading(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    path.write_text(f'---\ntitle: "주말 비"\n작성일: 2025.3.14\ntags:\n  - 날씨\n---\n# 제목 줄\n\n{RAIN}\n', "utf-8")
+    document = load_one(path)
+    assert document.page_content == f"# 제목 줄\n\n{RAIN}"
+    assert (document.metadata["title"], document.metadata["date"]) == ("주말 비", "2025-03-14")
+    path.write_text(f"```\n# 주석\n```\n## 날씨 ##\n{RAIN}\n\n---\n\n{VOTE}", "utf-8")
+    document = load_one(path)
+    assert document.metadata["title"] == "날씨"
+    assert document.page_content.endswith(f"{RAIN}\n\n---\n\n{VOTE}")
+
+
+def test_html_gives_the_article_without_the_page_around_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(
+        """<html><head><title>주말 비 - 가람일보</title><meta property="og:title" content="주말 비">
+        <meta property="article:published_time" content="2025-03-14T09:00:00+09:00"><style>p {}</style></head>
+        <body><nav>메뉴</nav><main><article><h1>주말 비</h1><p>기상청은 <b>주말</b>에
+        전국에 비가 온다고 예보했다.</p><!-- 주석 --><p>첫 줄<br>둘째 줄</p><script>var a;</script>
+        <table><tr><td>서울</td><td>12mm</td></tr></table></article>
+        <article>다른 기사</article></main><footer>저작권</footer></body></html>""",
+        encoding="cp949",
+    )
+    document = load_one(path)
+    assert [line for line in document.page_content.splitlines() if line] == [
+        "주말 비",
+        RAIN,
+        "첫 줄",
+        "둘째 줄",
+        "서울 12mm",
+    ]
+    assert (document.metadata["title"], document.metadata["date"]) == ("주말 비", "2025-03-14")
+
+
+def test_html_with_many_articles_alike_gives_them_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.htm"
+    path.write_text(
+        f"<title>목록</title><form><main><article>{RAIN}</article><article>{VOTE}</article></main>", "utf-8"
+    )
+    assert load_one(path).page_content.split("\n\n") == [RAIN, VOTE]
+
+
+def test_word_keeps_paragraphs_and_tables_in_order(tmp_path: Path) -> None:
+    word = docx.Document()
+    word.add_heading("주말 비", level=0)
+    word.add_paragraph(RAIN)
+    table = word.add_table(rows=2, cols=2)
+    table.cell(0, 0).merge(table.cell(0, 1)).text = "강수량"
+    table.cell(1, 0).text, table.cell(1, 1).text = "서울", "12mm"
+    word.add_paragraph(VOTE)
+    word.save(str(tmp_path / "a.docx"))
+    document = load_one(tmp_path / "a.docx")
+    assert document.page_content == f"주말 비\n{RAIN}\n강수량\n서울 12mm\n{VOTE}"
+    assert document.metadata["title"] == "주말 비"
+
+
+def test_pdf_gives_its_text_and_says_when_it_has_none_or_is_locked(tmp_path: Path) -> None:
+    path = write_pdf(tmp_path / "a.pdf", RAIN)
+    assert load_one(path).page_content == RAIN
+    writer = PdfWriter(clone_from=PdfReader(path))
+    writer.encrypt(user_password="", owner_password="secret", algorithm="RC4-128")
+    writer.write(tmp_path / "print-protected.pdf")
+    assert load_one(tmp_path / "print-protected.pdf").page_content == RAIN
+    writer = PdfWriter(clone_from=PdfReader(path))
+    writer.encrypt(user_password="secret", algorithm="RC4-128")
+    writer.write(tmp_path / "locked.pdf")
+    with pytest.raises(ValueError, match=r"locked\.pdf: this PDF is encrypted"):
+        load_one(tmp_path / "locked.pdf")
+    with pytest.raises(ValueError, match=r"scan\.pdf: this PDF holds no text.*OCR"):
+        load_one(write_pdf(tmp_path / "scan.pdf", ""))
+
+
+@pytest.mark.parametrize(
+    "header", ["제목,본문,작성일,분류,언론사,link", "Title,Content,Published,news_category,OUTLET,URL"]
+)
+def test_columns_of_a_table_are_found_by_their_usual_names(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f'{header}\n주말 비,"{RAIN}\n{VOTE}",2025.3.14,날씨,가람일보,https://a.b/1\n', encoding="utf-8-sig")
+    document = load_one(path)
+    assert document.page_content == f"{RAIN}\n{VOTE}"
+    assert {**document.metadata, "doc_id": "", "path": ""} == {
+        "title": "주말 비", "date": "2025-03-14", "section": "날씨", "source": "가람일보", "url": "https://a.b/1",
+        "doc_id": "", "path": "",
+    }  # fmt: skip
+
+
+def test_columns_of_a_table_can_be_named_and_others_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text(f"text\t줄거리\t머리\n메모\t{RAIN}\t주말 비\n", encoding="cp949")
+    document = load_one(path, Columns(text=unicodedata.normalize("NFD", "줄거리"), title="머리"))
+    assert document.page_content == RAIN
+    assert document.metadata["title"] == "주말 비"
+    with pytest.raises(ValueError, match=r"a\.tsv: line 2: no column '표제' .* text, 줄거리, 머리.*--title-column"):
+        load_one(path, Columns(title="표제"))
+
+
+def test_a_table_without_text_names_its_columns_and_the_option(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("이름,나이\n가,1\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.csv: line 2: no column for the text among 이름, 나이.*--text-column"):
+        load_one(path)
+
+
+def test_a_link_in_the_column_of_the_source_is_the_address(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"내용,출처\n{RAIN},https://ko.wikinews.org/wiki/1\n", encoding="utf-8")
+    metadata = load_one(path).metadata
+    assert metadata["url"] == "https://ko.wikinews.org/wiki/1"
+    assert "source" not in metadata
+
+
+def test_articles_longer_than_csvs_own_limit_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("본문\n" + "비" * 200_000, encoding="utf-8")
+    assert len(load_one(path).page_content) == 200_000
+
+
+def test_rows_of_questions_give_each_context_once_without_its_questions(tmp_path: Path) -> None:
+    rows = [{"id": i, "title": "비", "context": RAIN, "question": f"질문 {i}?", "answers": "{}"} for i in range(2)]
+    document = load_one(write_jsonl(tmp_path / "a.jsonl", *rows))
+    assert document.page_content == RAIN
+    assert set(document.metadata) == {"title", "doc_id", "path"}
+
+
+def test_json_is_a_list_of_records_or_has_the_layout_of_klue(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"content": RAIN, "views": 3}, {"content": None}]), "utf-8")
+    assert load_one(path).metadata["views"] == 3
+    paragraph = {"context": RAIN, "qas": [{"question": "언제?", "guid": "1"}, {"question": "어디?", "guid": "2"}]}
+    article = {
+        "title": "비",
+        "news_category": "날씨",
+        "source": "가람일보",
+        "paragraphs": [paragraph, {"context": VOTE}],
+    }
+    path.write_text(json.dumps({"version": "1", "data": [article]}), "utf-8")
+    first, second = load_documents(path)
+    assert [first.page_content, second.page_content] == [RAIN, VOTE]
+    assert (first.metadata["section"], first.metadata["source"], first.metadata["title"]) == ("날씨", "가람일보", "비")
+    assert "guid" not in first.metadata
+
+
+def broken_files(folder: Path) -> dict[str, str]:
+    """Write one broken file of each kind; return what its message must say."""
+    (folder / "empty.txt").write_text("\n")
+    (folder / "quote.csv").write_text(f'본문\n"{RAIN}\n', "utf-8")
+    (folder / "cells.csv").write_text(f"본문,제목\n{RAIN},가,나\n", "utf-8")
+    (folder / "line.jsonl").write_text(json.dumps({"text": VOTE}) + '\n\n{"text": ', "utf-8")
+    (folder / "number.jsonl").write_text(json.dumps({"text": VOTE}) + '\n{"text": 5}\n', "utf-8")
+    (folder / "list.jsonl").write_text("[1]\n")
+    (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "object.json").write_text('{"a": 1}')
+    (folder / "layout.json").write_text('{"data": [{"paragraphs": [{"qas": []}]}]}')
+    (folder / "blank.csv").write_text("본문\n  \n", "utf-8")
+    (folder / "word.docx").write_bytes(b"PK nothing")
+    (folder / "paper.pdf").write_bytes(b"%PDF-1.4 nothing")
+    (folder / "page.html").write_text("<script>var a</script>")
+    return {
+        "empty.txt": "holds no text",
+        "quote.csv": "line 2: unexpected end of data",
+        "cells.csv": "line 2: 3 cells under 2 column names",
+        "line.jsonl": "line 3: not JSON",
+        "number.jsonl": "line 2: column 'text' holds a int, not text",
+        "list.jsonl": "line 1: want a JSON object, got a list",
+        "deep.json": "not JSON",
+        "object.json": "want a list of objects, or the KLUE-MRC / KorQuAD layout",
+        "layout.json": "record 1: not the KLUE-MRC / KorQuAD layout",
+        "blank.csv": "holds no text",
+        "word.docx": "cannot be read as a Word document",
+        "paper.pdf": "cannot be read as PDF",
+        "page.html": "holds no text",
+    }
+
+
+def test_broken_files_are_named_and_left_out_whole_and_the_rest_is_read(tmp_path: Path) -> None:
+    wanted = broken_files(tmp_path)
+    (tmp_path / "whole.txt").write_text(RAIN, "utf-8")
+    reported: dict[str, str] = {}
+    # The good first lines of line.jsonl and number.jsonl hold VOTE: they must not be there.
+    loaded = load_documents(tmp_path, on_error=lambda path, error: reported.update({path.name: str(error)}))
+    assert [document.page_content for document in loaded] == [RAIN]
+    assert reported.keys() == wanted.keys()
+    for name, message in wanted.items():
+        assert str(tmp_path / name) in reported[name]
+        assert message in reported[name]
+
+
+def test_a_broken_file_raises_where_no_one_takes_the_report(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{", "utf-8")
+    with pytest.raises(ValueError, match=r"a\.jsonl: line 1: not JSON"):
+        list(load_documents(tmp_path))
+
+
+def test_a_folder_gives_every_text_once_and_passes_over_hidden_and_foreign_files(tmp_path: Path) -> None:
+    for name, text in {"b.txt": RAIN, "sub/a.txt": RAIN, "sub/c.TXT": VOTE, ".git/d.txt": "다", ".e.txt": "라"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    (tmp_path / "~$f.docx").write_bytes(b"lock")
+    (tmp_path / "g.hwp").write_bytes(b"hwp")
+    loaded = list(load_documents(str(tmp_path)))
+    assert [document.page_content for document in loaded] == [RAIN, VOTE]
+    assert loaded[0].metadata["path"] == str(tmp_path / "b.txt")
+
+
+def test_a_path_that_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.hwp").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a\.hwp has the suffix '\.hwp'\. Known formats are \.txt, \.md"):
+        load_documents(tmp_path / "a.hwp")
+    with pytest.raises(ValueError, match="holds no file of a known format"):
+        load_documents(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        load_documents(tmp_path / "nowhere")
+
+
+def test_a_short_article_comes_back_whole_without_loading_the_analyser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "analyzer", fail("the analyser was loaded"))
+    article = make_document(RAIN, title="비")
+    (passage,) = split_documents([article], max_chars=len(RAIN))
+    assert (passage.id, passage.page_content) == (article.id, RAIN)
+    assert passage.metadata == {**article.metadata, "start": 0, "end": len(RAIN)}
+    assert "start" not in article.metadata
+
+
+def fail(message: str) -> Callable[[], None]:
+    def call() -> None:
+        pytest.fail(message)
+
+    return call
+
+
+def test_a_long_article_is_cut_between_sentences_with_one_repeated() -> None:
+    article = make_document(f"{RAIN} {VOTE}\n{RAIN} {VOTE}", title="비")
+    passages = list(split_documents([article], max_chars=50))
+    assert [passage.page_content for passage in passages] == [f"{RAIN} {VOTE}", f"{VOTE}\n{RAIN}", f"{RAIN} {VOTE}"]
+    assert passages[1].id == f"{article.id}:{len(RAIN) + 1}"
+    assert passages[1].metadata["title"] == "비"
+    without = split_documents([article], max_chars=50, overlap=0)
+    assert [passage.page_content for passage in without] == [f"{RAIN} {VOTE}", f"{RAIN} {VOTE}"]
+    assert list(split_documents(passages, max_chars=20)) == passages
+
+
+def test_a_sentence_too_long_is_cut_at_white_space_or_else_anywhere() -> None:
+    contents = [p.page_content for p in split_documents([make_document("가나다 " * 5 + "라" * 25)], max_chars=10)]
+    assert contents == ["가나다 가나다", "가나다 가나다", "가나다", *["라" * 10] * 2, "라" * 5]
+
+
+def test_a_document_of_another_loader_gets_its_id() -> None:
+    (passage,) = split_documents([Document(page_content=f" {RAIN}\u200b", metadata={"date": "2025.3.14"})])
+    assert passage.page_content == RAIN
+    assert passage.id == make_document(RAIN).id
+    assert passage.metadata["date"] == "2025-03-14"
+
+
+@pytest.mark.parametrize("settings", [{"max_chars": 0}, {"overlap": -1}])
+def test_impossible_sizes_of_passages_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="Want max_chars of at least 1"):
+        split_documents([], **settings)
+
+
+WORDS = st.sampled_from([RAIN, VOTE, "했다.", "\n", " ", "(주)", "“네!”", "ㅋ" * 30, "a.b", "🙂", "ᄒᆞᆫ", "1.5%"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=30), st.integers(1, 80), st.integers(0, 3))
+def test_passages_hold_every_character_at_its_place(words: list[str], max_chars: int, overlap: int) -> None:
+    text = normalise(" ".join(words))
+    if not text:
+        return
+    article = make_document(text)
+    covered: set[int] = set()
+    last = (-1, -1)
+    for passage in split_documents([article], max_chars=max_chars, overlap=overlap):
+        start, end = passage.metadata["start"], passage.metadata["end"]
+        assert article.page_content[start:end] == passage.page_content
+        assert len(passage.page_content) <= max_chars
+        assert passage.page_content == passage.page_content.strip() != ""
+        assert start > last[0]
+        assert end > last[1]
+        last = (start, end)
+        covered.update(range(start, end))
+    assert all(position in covered for position, character in enumerate(text) if not character.isspace())
+
+
+@pytest.mark.skipif(not WIKINEWS.exists(), reason="the Wikinews table is not beside the checkout")
+def test_korean_wikinews_is_read_whole() -> None:
+    articles = list(load_documents(WIKINEWS))
+    assert len(articles) == 637  # of 644 rows, 7 repeat the text of another
+    assert all(article.metadata["title"] and article.metadata["url"] for article in articles)
+    assert all(article.metadata["date"] == iso_date(article.metadata["date"]) for article in articles)
