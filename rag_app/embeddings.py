@@ -1,0 +1,222 @@
+"""Embeddings for LangChain: static models without PyTorch, and sentence-transformers models."""
+
+import threading
+from abc import abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from rag_app.korean import normalise
+from rag_app.models import (
+    EMBEDDED,
+    ResolvedModel,
+    load_sentence_transformer,
+    load_static_model,
+    model_fingerprint,
+    resolve_model,
+)
+
+if TYPE_CHECKING:
+    from model2vec import StaticModel
+    from sentence_transformers import SentenceTransformer
+
+_STATIC_BATCH = 256  # texts in one call of a tokenizer
+_STATIC_THREADS = 3
+
+
+class ModelEmbeddings(Embeddings):
+    """A loaded embedding model, safe to share between threads.
+
+    Vectors are float32 and have length 1; texts are normalised first, so that decomposed Hangul gives the same vector.
+    A text in which there is nothing to embed gets the zero vector, whose cosine with everything is 0. The async
+    methods of the base class run these in a thread, where tokenizing and matrix products leave the event loop free.
+
+    Attributes:
+        name: The name the model was asked for by.
+        fingerprint: What identifies its vectors; see `rag_app.models.model_fingerprint`.
+        dimension: Length of its vectors.
+    """
+
+    name: str
+    fingerprint: str
+    dimension: int
+
+    @abstractmethod
+    def encode(self, texts: Sequence[str], *, query: bool = False, progress: bool = False) -> NDArray[np.float32]:
+        """Return one vector per text, ``(n, dimension)`` float32.
+
+        Args:
+            texts: Passages or questions, any number.
+            query: Whether they are questions, for models that treat the two differently.
+            progress: Whether to show a progress bar.
+        """
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return one vector per passage."""
+        vectors: list[list[float]] = self.encode(texts).tolist()
+        return vectors
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of a question."""
+        vector: list[float] = self.encode([text], query=True)[0].tolist()
+        return vector
+
+
+class StaticEmbeddings(ModelEmbeddings):
+    """The normalised sum of fixed token vectors (Model2Vec): numpy and tokenizers, no PyTorch.
+
+    Tokens unknown to the model are left out. Questions and passages are treated alike.
+
+    Args:
+        model: What `rag_app.models.load_static_model` returns.
+        name: See `ModelEmbeddings`.
+        fingerprint: See `ModelEmbeddings`.
+    """
+
+    def __init__(self, model: "StaticModel", *, name: str, fingerprint: str) -> None:
+        self.name = name
+        self.fingerprint = fingerprint
+        self.dimension = int(model.dim)
+        self._model = model
+        # A token's vector is its weight times its row; models without a quantised vocabulary have neither.
+        tokens = len(model.tokens)
+        self._unknown = -1 if model.unk_token_id is None else model.unk_token_id
+        self._rows = np.arange(tokens) if model.token_mapping is None else model.token_mapping
+        self._weights = np.ones(tokens, np.float32) if model.weights is None else model.weights.astype(np.float32)
+
+    def encode(self, texts: Sequence[str], *, query: bool = False, progress: bool = False) -> NDArray[np.float32]:
+        """Return one vector per text; see `ModelEmbeddings.encode`."""
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        starts = range(0, len(texts), _STATIC_BATCH)
+
+        def encode_batch(start: int) -> int:
+            batch = [normalise(text) for text in texts[start : start + _STATIC_BATCH]]
+            # Not StaticModel.encode: it changes the tokenizer's settings on every call, under other threads' feet.
+            encodings = self._model.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            for row, encoding in enumerate(encodings, start):
+                tokens = np.array(encoding.ids, dtype=np.int64)
+                tokens = tokens[tokens != self._unknown]
+                vectors[row] = self._weights[tokens] @ self._model.embedding[self._rows[tokens]].astype(np.float32)
+            return len(batch)
+
+        with tqdm(total=len(texts), unit="text", disable=not progress) as bar:
+            if len(starts) == 1:  # a question needs no threads
+                bar.update(encode_batch(0))
+            else:
+                # The tokenizer spreads each batch over the cores; meanwhile another thread sums the batch before.
+                with ThreadPoolExecutor(_STATIC_THREADS) as pool:
+                    for done in pool.map(encode_batch, starts):
+                        bar.update(done)
+        return _unit_length(vectors)
+
+
+class TransformerEmbeddings(ModelEmbeddings):
+    """A sentence-transformers model.
+
+    Args:
+        model: What `rag_app.models.load_sentence_transformer` returns, or one in training.
+        name: See `ModelEmbeddings`.
+        fingerprint: See `ModelEmbeddings`.
+        query_prompt: Put before every question, for example "query: " for E5. The model's own if None; "" for none.
+        document_prompt: Put before every passage, likewise.
+        batch_size: Texts in one forward pass; they are sorted by length first.
+    """
+
+    def __init__(
+        self,
+        model: "SentenceTransformer",
+        *,
+        name: str,
+        fingerprint: str,
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
+        batch_size: int = 32,
+    ) -> None:
+        dimension = model.get_embedding_dimension()
+        if dimension is None:
+            raise ValueError(f"Model {name!r} does not say how long its vectors are. Use one that ends in pooling.")
+        self.name = name
+        self.fingerprint = fingerprint
+        self.dimension = dimension
+        self._model = model
+        self._prompts = {True: query_prompt, False: document_prompt}
+        self._batch_size = batch_size
+
+    def encode(self, texts: Sequence[str], *, query: bool = False, progress: bool = False) -> NDArray[np.float32]:
+        """Return one vector per text; see `ModelEmbeddings.encode`."""
+        batch = [normalise(text) for text in texts]
+        encode = self._model.encode_query if query else self._model.encode_document  # both run in inference mode
+        vectors = encode(batch, prompt=self._prompts[query], batch_size=self._batch_size, show_progress_bar=progress)
+        result = np.array(vectors, dtype=np.float32).reshape(len(batch), self.dimension)
+        result[[not text for text in batch]] = 0  # else the vector of the model's special tokens
+        return _unit_length(result)
+
+
+def load_embeddings(
+    name: str | Path = EMBEDDED,
+    *,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+) -> ModelEmbeddings:
+    """Load an embedding model by name, once per process and set of options.
+
+    Args:
+        name: "embedded", a folder, or a Hub id with optional ``@revision``; see `rag_app.models.resolve_model`. A
+            folder whose files have changed is loaded anew.
+        query_prompt: See `TransformerEmbeddings`, as for the following; a static model takes none of them.
+        document_prompt: Put before every passage.
+        batch_size: Texts in one forward pass, 32 if None.
+        device: For example "cpu" or "cuda"; sentence-transformers chooses if None.
+
+    Raises:
+        ImportError: The model needs PyTorch, which is not installed.
+        ValueError: The model is not an embedding model, not safe to load, or takes no such option.
+        FileNotFoundError: See `rag_app.models.resolve_model`.
+        ConnectionError: See `rag_app.models.resolve_model`.
+    """
+    resolved = resolve_model(name)
+    if resolved.kind == "static" and any(
+        option is not None for option in (query_prompt, document_prompt, batch_size, device)
+    ):
+        raise ValueError(f"{resolved.name!r} is a static model: it takes no prompts, batch size or device.")
+    with _lock:
+        return _load(resolved, model_fingerprint(resolved), query_prompt, document_prompt, batch_size or 32, device)
+
+
+_lock = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _load(
+    resolved: ResolvedModel,
+    fingerprint: str,
+    query_prompt: str | None,
+    document_prompt: str | None,
+    batch_size: int,
+    device: str | None,
+) -> ModelEmbeddings:
+    if resolved.kind == "static":
+        return StaticEmbeddings(load_static_model(resolved), name=resolved.name, fingerprint=fingerprint)
+    return TransformerEmbeddings(
+        load_sentence_transformer(resolved, device=device),
+        name=resolved.name,
+        fingerprint=fingerprint,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+        batch_size=batch_size,
+    )
+
+
+def _unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths[lengths == 0] = 1  # a zero vector stays one
+    return vectors / lengths

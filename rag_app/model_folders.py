@@ -1,0 +1,111 @@
+"""What lies in a model's folder: its modules, its kind, and whether it can be loaded without running foreign code."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+Kind = Literal["static", "sentence-transformer", "transformer", "cross-encoder"]
+
+_MODULE_CLASS = re.compile(
+    r"sentence_transformers\.(models|base\.modules|sentence_transformer\.modules|cross_encoder\.modules)(\.[a-z_]+)?\."
+    r"(Transformer|StaticEmbedding|Pooling|WeightedLayerPooling|Normalize|Dense|Dropout|LayerNorm|LogitScore)"
+)
+"""Router and WordEmbeddings are left out: their own configuration names further classes to import."""
+
+_STATIC_PATHS = ("", ".", "0_StaticEmbedding")  # where model2vec looks for a static embedding
+_MODEL_TYPES: dict[str, Kind] = {"SentenceTransformer": "sentence-transformer", "CrossEncoder": "cross-encoder"}
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+def check_folder(folder: Path, name: str) -> Kind:
+    """Return the kind of model a folder holds, from its configuration alone: nothing is imported or unpickled.
+
+    Args:
+        folder: A local folder or the snapshot of a Hub model.
+        name: What messages call the model.
+
+    Raises:
+        ValueError: The folder holds no model, or one that is not safe to load.
+    """
+    for module in _modules(folder):
+        path = PurePosixPath(module["path"])
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"Model {name!r} is not loaded: its modules.json leaves the folder with {str(path)!r}.")
+        if not _MODULE_CLASS.fullmatch(module["type"]):
+            raise ValueError(
+                f"Model {name!r} is not loaded: its modules.json names the class {module['type']!r}, which is not on "
+                "the list of sentence-transformers modules that run no foreign code."
+            )
+    weighted = False
+    for module_folder in module_folders(folder):
+        weights = matching(module_folder, _WEIGHTS)
+        weighted = weighted or bool(weights)
+        pickled = [path for path in matching(module_folder, _PICKLED) if path.name != "training_args.bin"]
+        if pickled and not weights:
+            raise ValueError(
+                f"Model {name!r} is not loaded: {pickled[0].name} is pickled and there is no safetensors file. Convert "
+                "it where you trust it: load it with transformers and save_pretrained(folder)."
+            )
+        if (module_folder / "adapter_config.json").exists():
+            raise ValueError(f"Model {name!r} is an adapter. Merge it into its base model and save that.")
+    if not weighted:
+        raise ValueError(f"{name!r} holds no model: there is no model.safetensors in {folder}.")
+    return _kind(folder, name)
+
+
+def _kind(folder: Path, name: str) -> Kind:
+    modules = _modules(folder)
+    if modules:
+        model_type = read_json(folder / "config_sentence_transformers.json").get("model_type", "SentenceTransformer")
+        if model_type not in _MODEL_TYPES:
+            raise ValueError(f"Model {name!r} is a {model_type}, wanted: {' or '.join(_MODEL_TYPES)}.")
+        first, *others = (module["type"].rpartition(".")[2] for module in modules)
+        if first == "StaticEmbedding" and set(others) <= {"Normalize"} and modules[0]["path"] in _STATIC_PATHS:
+            return "static"
+        return _MODEL_TYPES[model_type]
+    config = read_json(folder / "config.json")
+    if config.get("model_type", "model2vec") == "model2vec" and _has_tensor(folder / "model.safetensors", "embeddings"):
+        return "static"
+    if "model_type" not in config:
+        raise ValueError(f"{name!r} holds no model: {folder / 'config.json'} does not say its model_type.")
+    classifier = any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ())
+    return "cross-encoder" if classifier else "transformer"
+
+
+def module_folders(folder: Path) -> list[Path]:
+    """Return the folders that a model's files lie in, the encoder's first."""
+    return list(dict.fromkeys([*(folder / module["path"] for module in _modules(folder)), folder]))
+
+
+def _modules(folder: Path) -> list[dict[str, str]]:
+    path = folder / "modules.json"
+    if not path.exists():
+        return []
+    modules = json.loads(path.read_text("utf-8"))
+    if not isinstance(modules, list) or not all(isinstance(m, dict) and {"path", "type"} <= m.keys() for m in modules):
+        raise ValueError(f"{path} is not a list of modules with a path and a type each.")
+    return modules
+
+
+def _has_tensor(path: Path, name: str) -> bool:
+    from safetensors import safe_open
+
+    if not path.exists():
+        return False
+    with safe_open(path, framework="numpy") as tensors:
+        names: list[str] = tensors.keys()
+        return name in names
+
+
+def matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """Return the files right in a folder that match one of the patterns."""
+    return [path for pattern in patterns for path in folder.glob(pattern)]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object, empty where there is no such file."""
+    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return content

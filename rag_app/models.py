@@ -1,0 +1,287 @@
+"""One model name, three places: "embedded", a local folder, or a Hub id, loaded without running foreign code.
+
+What this module refuses rather than repairs: pickled weights, module classes it does not know, a tokenizer that loses
+Korean, a reranker without a trained head. What it repairs are the three ways in which klue/roberta models break with
+sentence-transformers: the token type of pairs, two positions too many, and a tokenizer class named nowhere.
+"""
+
+import hashlib
+import logging
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from rag_app.hub import download_model
+from rag_app.model_folders import Kind, check_folder, matching, module_folders, read_json
+
+if TYPE_CHECKING:  # torch and model2vec are imported only when a model is loaded
+    from model2vec import StaticModel
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
+logger = logging.getLogger(__name__)
+
+EMBEDDED = "embedded"
+"""Name of the static model that ships with the package."""
+
+_HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
+_FINGERPRINTED = (
+    *("*.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "merges.txt", "*.model"),
+    *("config.json", "modules.json"),
+)
+_PROBE = "대한민국의 수도는 서울이고 국민은 한국어를 씁니다."
+
+
+class ResolvedModel(NamedTuple):
+    """A model found on this machine and checked: nothing in it has been imported or unpickled."""
+
+    name: str
+    folder: Path
+    kind: Kind
+    commit: str | None
+    """The commit a Hub model is at; None for a folder."""
+
+
+def resolve_model(name: str | Path) -> ResolvedModel:
+    """Find a model by name and check that it can be loaded safely.
+
+    Args:
+        name: "embedded", the path of a folder, or a Hub id ``owner/name`` with optional ``@revision`` (a branch, tag
+            or commit). An existing folder goes before a Hub id of the same spelling. A Hub model already in the local
+            cache is used as it is, without asking the Hub; name a revision to get a newer one.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+        ConnectionError: The Hub model is not in the cache and the Hub is switched off or out of reach.
+        ValueError: The name is none of the three, the Hub does not have it, or loading it would not be safe.
+    """
+    if name == EMBEDDED:
+        folder = Path(str(files("rag_app") / "data" / EMBEDDED))
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"The embedded model is missing from this installation: no folder {folder}. "
+                "Reinstall korean-rag, or build the model with: python -m finetune.distill"
+            )
+        return ResolvedModel(EMBEDDED, folder, check_folder(folder, EMBEDDED), None)
+
+    folder = Path(name).expanduser()
+    if str(name) and folder.is_dir():
+        return ResolvedModel(str(name), folder.resolve(), check_folder(folder, str(name)), None)
+    if isinstance(name, Path) or name.startswith((".", "/", "~", "\\")) or name.endswith("/") or name.count("/") > 1:
+        raise FileNotFoundError(f"There is no model folder {str(name)!r}.")
+    hub = _HUB_ID.fullmatch(name)
+    if hub is None:
+        raise ValueError(
+            f"{name!r} is no model name: it is neither {EMBEDDED!r}, nor an existing folder, nor a Hub id of the form "
+            "owner/name or owner/name@revision."
+        )
+    folder = download_model(hub["repo"], hub["revision"])
+    return ResolvedModel(name, folder, check_folder(folder, name), folder.name)
+
+
+def load_static_model(name: str | Path | ResolvedModel) -> "StaticModel":
+    """Load a static model, with numpy and tokenizers alone. It reads texts of any length to their end.
+
+    Raises:
+        ValueError: The model is not static, or its tokenizer loses Korean; and what `resolve_model` raises.
+    """
+    from model2vec import StaticModel
+
+    resolved = _resolve(name, "static")
+    model = StaticModel.from_pretrained(resolved.folder, force_download=False)
+    # Not by model2vec's max_length: setting that logs a warning, and reading on costs no more than it did before.
+    model.tokenizer.no_truncation()
+    _check_korean(model.tokenizer.encode(_PROBE, add_special_tokens=False).ids, model.unk_token_id, resolved)
+    return model
+
+
+def load_sentence_transformer(
+    name: str | Path | ResolvedModel, *, device: str | None = None, max_length: int | None = None
+) -> "SentenceTransformer":
+    """Load an embedding model with sentence-transformers, to embed or to train.
+
+    A plain transformer gets mean pooling. A static model becomes one float32 vector per token, ready for training.
+
+    Args:
+        name: See `resolve_model`.
+        device: For example "cpu" or "cuda"; sentence-transformers chooses if None.
+        max_length: Tokens after which a text is cut; never more than the model has positions for.
+
+    Raises:
+        ImportError: PyTorch or sentence-transformers is not installed.
+        ValueError: The model is a reranker, or its tokenizer loses Korean; and what `resolve_model` raises.
+    """
+    resolved = _resolve(name, "static", "sentence-transformer", "transformer")
+    _require_torch(resolved)
+    from sentence_transformers import SentenceTransformer
+
+    if resolved.kind == "static":
+        return SentenceTransformer(modules=_static_modules(resolved), device=device)
+    if resolved.kind == "transformer":
+        logger.warning(
+            "%s has no sentence-transformers modules: its token vectors are averaged (mean pooling). "
+            "Without fine-tuning such a model searches badly.",
+            resolved.name,
+        )
+    model = SentenceTransformer(
+        str(resolved.folder),
+        device=device,
+        trust_remote_code=False,
+        local_files_only=True,
+        model_kwargs={"use_safetensors": True},
+        processor_kwargs=_processor_kwargs(resolved),
+    )
+    _finish(model, max_length, resolved)
+    return model
+
+
+def load_cross_encoder(
+    name: str | Path | ResolvedModel,
+    *,
+    device: str | None = None,
+    max_length: int | None = None,
+    new_head: bool = False,
+) -> "CrossEncoder":
+    """Load a cross-encoder with one label.
+
+    Args:
+        name: See `resolve_model`.
+        device: For example "cpu" or "cuda"; sentence-transformers chooses if None.
+        max_length: Tokens after which a pair is cut; never more than the model has positions for.
+        new_head: Accept an encoder without a classification head and give it an untrained one. For training only.
+
+    Raises:
+        ImportError: PyTorch or sentence-transformers is not installed.
+        ValueError: The model has no trained head or several labels, or its tokenizer loses Korean; and what
+            `resolve_model` raises.
+    """
+    encoders: tuple[Kind, ...] = ("sentence-transformer", "transformer") if new_head else ()
+    resolved = _resolve(name, "cross-encoder", *encoders)
+    _require_torch(resolved)
+    from sentence_transformers import CrossEncoder
+
+    model: CrossEncoder = CrossEncoder(
+        str(resolved.folder),
+        device=device,
+        trust_remote_code=False,
+        local_files_only=True,
+        num_labels=1 if resolved.kind != "cross-encoder" else None,
+        model_kwargs={"use_safetensors": True},
+        processor_kwargs=_processor_kwargs(resolved),
+    )
+    if model.num_labels != 1:
+        raise ValueError(f"A reranker has one label, but {resolved.name!r} has {model.num_labels}: it is a classifier.")
+    _finish(model, max_length, resolved)
+    return model
+
+
+def model_fingerprint(model: ResolvedModel) -> str:
+    """Return what identifies the vectors a model makes, to be stored with an index.
+
+    ``owner/name@commit`` for a Hub model; for a folder a sha256 in hexadecimal over its weights, tokenizer and
+    configuration, the same wherever the folder lies.
+    """
+    if model.commit is not None:
+        return f"{model.name.partition('@')[0]}@{model.commit}"
+    paths = sorted({path for folder in module_folders(model.folder) for path in matching(folder, _FINGERPRINTED)})
+    # Hashing a large model takes seconds: repeated only when a file has changed.
+    stamps = tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+    return _digest(model.folder, stamps)
+
+
+@lru_cache(maxsize=16)
+def _digest(folder: Path, stamps: tuple[tuple[Path, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for path, _, _ in stamps:
+        with path.open("rb") as file:
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _resolve(name: str | Path | ResolvedModel, *kinds: Kind) -> ResolvedModel:
+    resolved = name if isinstance(name, ResolvedModel) else resolve_model(name)
+    if resolved.kind in kinds:
+        return resolved
+    hint = {
+        "cross-encoder": "Load a reranker with load_reranker.",
+        "static": "Load a static model with load_embeddings.",
+    }.get(
+        resolved.kind,
+        "Load an embedding model with load_embeddings, or train it as a reranker with: python -m finetune.cross_encoder"
+        if kinds == ("cross-encoder",)
+        else "Load it with load_embeddings.",
+    )
+    raise ValueError(f"{resolved.name!r} is a {resolved.kind} model, wanted: {' or '.join(kinds)}. {hint}")
+
+
+def _static_modules(resolved: ResolvedModel) -> list[Any]:
+    """Return a static model as sentence-transformers modules that give the same vectors."""
+    from sentence_transformers.base.modules import Normalize
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    # StaticEmbedding.from_model2vec keeps int8, which cannot be trained, and a maximum length in the tokenizer.
+    model = load_static_model(resolved)
+    table = model.embedding if model.token_mapping is None else model.embedding[model.token_mapping]
+    weights = np.ones(len(table), np.float32) if model.weights is None else model.weights
+    table = np.asarray(table * weights[:, None], dtype=np.float32)
+    if model.unk_token_id is not None:
+        table[model.unk_token_id] = 0  # model2vec leaves unknown tokens out
+    return [StaticEmbedding(model.tokenizer, embedding_weights=table), Normalize()]
+
+
+def _require_torch(resolved: ResolvedModel) -> None:
+    try:
+        import sentence_transformers  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"{resolved.name!r} is a {resolved.kind} model and needs PyTorch: pip install 'korean-rag[torch]'"
+        ) from error
+
+
+def _processor_kwargs(resolved: ResolvedModel) -> dict[str, Any]:
+    """Return the tokenizer settings that a klue/roberta model needs and may not name itself."""
+    folder = module_folders(resolved.folder)[0]
+    config, tokenizer = read_json(folder / "config.json"), read_json(folder / "tokenizer_config.json")
+    settings: dict[str, Any] = {}
+    if config.get("type_vocab_size") == 1:  # a BERT tokenizer gives the second text of a pair token type 1
+        settings["model_input_names"] = ["input_ids", "attention_mask"]
+    named = tokenizer.get("tokenizer_class") or config.get("tokenizer_class")
+    if not named and config.get("model_type") == "roberta" and _is_wordpiece(folder):
+        logger.info(
+            "%s does not name its tokenizer class: BertTokenizer, as its vocabulary is WordPiece", resolved.name
+        )
+        settings["tokenizer_type"] = "bert"
+    return settings
+
+
+def _is_wordpiece(folder: Path) -> bool:
+    if (folder / "tokenizer.json").exists():
+        return bool(read_json(folder / "tokenizer.json")["model"]["type"] == "WordPiece")
+    return (folder / "vocab.txt").exists()
+
+
+def _finish(model: "SentenceTransformer | CrossEncoder", max_length: int | None, resolved: ResolvedModel) -> None:
+    limits = [limit for limit in (model.max_seq_length, max_length) if limit is not None]
+    for module in model.modules():
+        positions: Any = getattr(module, "position_embeddings", None)
+        # RoBERTa counts positions from behind the padding index: 514 rows hold 512 tokens.
+        if getattr(positions, "padding_idx", None) is not None:
+            limits.append(positions.num_embeddings - positions.padding_idx - 1)
+    model.max_seq_length = min(limits, default=None)
+    tokenizer = model.tokenizer
+    _check_korean(tokenizer.encode(_PROBE, add_special_tokens=False), tokenizer.unk_token_id, resolved)
+
+
+def _check_korean(tokens: Sequence[int], unknown: int | None, resolved: ResolvedModel) -> None:
+    known = sum(token != unknown for token in tokens)
+    if known < max(len(_PROBE.split()), len(tokens) / 2):
+        raise ValueError(
+            f"The tokenizer of {resolved.name!r} loses Korean: of {_PROBE!r} it keeps {known} of {len(tokens)} tokens. "
+            "Use a model with Korean in its vocabulary; if this one has it, name the right tokenizer_class in its "
+            'tokenizer_config.json (klue models: "BertTokenizer", "do_lower_case": false).'
+        )
