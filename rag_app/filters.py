@@ -1,0 +1,76 @@
+"""Metadata filters as LangChain's stores write them: ``{"section": "경제", "date": {"$gte": "2025-01-01"}}``."""
+
+from collections.abc import Callable, Mapping
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any
+
+from langchain_core.documents import Document
+
+Filter = Mapping[str, Any] | Callable[[dict[str, Any]], bool]
+"""Either conditions by metadata key, all of which must hold, or a function of the metadata."""
+
+
+def _either(value: Any, wanted: Any) -> bool:
+    return value in wanted
+
+
+def _neither(value: Any, wanted: Any) -> bool:
+    return value not in wanted
+
+
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "$eq": eq,
+    "$ne": ne,
+    "$gt": gt,
+    "$gte": ge,
+    "$lt": lt,
+    "$lte": le,
+    "$in": _either,
+    "$nin": _neither,
+}
+_HOLD_WHEN_MISSING = {"$ne", "$nin"}
+
+
+def check_filter(filter: Filter) -> None:
+    """Raise ValueError if a filter names an operator that does not exist."""
+    if callable(filter):
+        return
+    for key, condition in filter.items():
+        if isinstance(condition, Mapping) and (unknown := set(condition) - set(OPERATORS)):
+            raise ValueError(
+                f"Unknown operator {sorted(unknown)} in the filter on {key!r}. Use one of {', '.join(OPERATORS)}."
+            )
+
+
+def matches(metadata: dict[str, Any], filter: Filter) -> bool:
+    """Whether metadata satisfies a filter; a missing key satisfies only ``$ne`` and ``$nin``.
+
+    A value that cannot be compared with the wanted one (text with a number) does not match.
+    """
+    if callable(filter):
+        return bool(filter(metadata))
+    return all(_holds(metadata.get(key), condition) for key, condition in filter.items())
+
+
+def matching_ids(documents: Mapping[str, Document], filter: Filter) -> list[str]:
+    """Return the ids of the documents whose metadata matches.
+
+    Raises:
+        ValueError: The filter names an unknown operator.
+    """
+    check_filter(filter)
+    return [id_ for id_, document in documents.items() if matches(document.metadata, filter)]
+
+
+def _holds(value: Any, condition: Any) -> bool:
+    conditions = condition if isinstance(condition, Mapping) else {"$eq": condition}
+    return all(_compare(value, operator, wanted) for operator, wanted in conditions.items())
+
+
+def _compare(value: Any, operator: str, wanted: Any) -> bool:
+    if value is None:
+        return operator in _HOLD_WHEN_MISSING
+    try:
+        return OPERATORS[operator](value, wanted)
+    except TypeError:
+        return False

@@ -1,0 +1,204 @@
+"""The Korean lexical index: BM25 over character bigrams and Kiwi morphemes at once, kept by Tantivy."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
+from math import log
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import tantivy
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import ConfigDict, SkipValidation
+
+from rag_app.documents import searchable_text
+from rag_app.filters import Filter, matching_ids
+from rag_app.korean import Analyzer, bigrams, normalise
+from rag_app.stages import with_stage
+
+K1 = 1.2  # Tantivy's constant, which it does not let one change
+_HEAP_BYTES = 128_000_000
+FIELDS = {"bigrams": 1.0, "morphemes": 2.0}
+"""How much each analysis counts: twice, since passages hold twice as many bigrams as morphemes to match."""
+
+_BATCH = 2048
+
+
+class LexicalHit(NamedTuple):
+    """One found passage.
+
+    Attributes:
+        id: The passage's id.
+        score: BM25, summed over both analyses with the weights of `FIELDS`.
+        coverage: The score divided by the highest score this question could reach, 0 to 1. Unlike BM25 itself it can
+            be compared between questions.
+    """
+
+    id: str
+    score: float
+    coverage: float
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder().add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
+    for field in FIELDS:
+        builder = builder.add_text_field(field, tokenizer_name="words", index_option="freq")
+    return builder.build()
+
+
+class LexicalIndex:
+    """A Tantivy index of passages analysed as character bigrams and as morphemes, one field for each.
+
+    The two analyses fail on different questions, so their plain sum beats either: see ``finetune/LOG.md``. Searching
+    is thread-safe. A change is visible after `commit`.
+
+    Args:
+        analyzer: Analyses passages and questions; the same one must be used for both.
+        path: A folder to keep the index in, created when missing; None keeps it in memory.
+    """
+
+    def __init__(self, analyzer: Analyzer, path: Path | None = None) -> None:
+        if path is not None:
+            path.mkdir(parents=True, exist_ok=True)
+        self._analyzer = analyzer
+        self._index = tantivy.Index(_schema(), path=None if path is None else str(path))
+        words = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
+        self._index.register_tokenizer("words", words)
+        self._index.config_reader(reload_policy="manual")
+        self._index.reload()
+        self._writer: tantivy.IndexWriter | None = None
+
+    def __len__(self) -> int:
+        return int(self._index.searcher().num_docs)
+
+    def add(self, ids: Iterable[str], texts: Iterable[str]) -> None:
+        """Add passages, replacing committed ones of the same ids; the ids of one commit must be distinct.
+
+        Args:
+            ids: The passages' ids.
+            texts: Their texts, normalised already.
+        """
+        writer = self._open_writer()
+        replaces = len(self) > 0
+        pairs = zip(ids, texts, strict=True)
+        while batch := list(islice(pairs, _BATCH)):
+            analysed = self._analyzer.morphemes_batch([text for _, text in batch])
+            for (id_, text), morphemes in zip(batch, analysed, strict=True):
+                if replaces:
+                    writer.delete_documents_by_term("id", id_)
+                writer.add_document(tantivy.Document(id=id_, bigrams=_join(bigrams(text)), morphemes=_join(morphemes)))
+
+    def delete(self, ids: Iterable[str]) -> None:
+        """Delete passages by id; an unknown id changes nothing."""
+        writer = self._open_writer()
+        for id_ in ids:
+            writer.delete_documents_by_term("id", id_)
+
+    def commit(self) -> None:
+        """Make all changes since the last commit durable and visible at once."""
+        if self._writer is not None:
+            self._writer.commit()
+            self._writer.garbage_collect_files()
+            self._writer.wait_merging_threads()
+            self._writer = None
+            self._index.reload()
+
+    def ids(self) -> list[str]:
+        """Return the ids of all passages, in no particular order."""
+        searcher = self._index.searcher()
+        hits = searcher.search(tantivy.Query.all_query(), limit=max(1, searcher.num_docs)).hits
+        return [searcher.doc(address)["id"][0] for _, address in hits]
+
+    def search(self, query: str, k: int, *, ids: Collection[str] | None = None) -> list[LexicalHit]:
+        """Return the k passages with the highest BM25 scores, best first, equal scores by id.
+
+        Args:
+            query: The question, in any Unicode spelling.
+            k: At most this many passages; those that share no unit with the question are never returned.
+            ids: If given, only these passages are searched; the scores are the same as without.
+        """
+        searcher = self._index.searcher()
+        terms = self._query_terms(normalise(query))
+        if k < 1 or not terms or not searcher.num_docs or (ids is not None and not ids):
+            return []
+        schema = self._index.schema
+        queries = (
+            tantivy.Query.boost_query(tantivy.Query.term_query(schema, field, unit), weight)
+            for (field, unit), weight in terms.items()
+        )
+        parsed = tantivy.Query.boolean_query([(tantivy.Occur.Should, query) for query in queries])
+        if ids is not None:
+            allowed = tantivy.Query.const_score_query(tantivy.Query.term_set_query(schema, "id", list(ids)), 0.0)
+            parsed = tantivy.Query.boolean_query([(tantivy.Occur.Must, parsed), (tantivy.Occur.Must, allowed)])
+        bound = _upper_bound(searcher, terms)
+        hits = [
+            LexicalHit(searcher.doc(address)["id"][0], score, min(1.0, score / bound))
+            for score, address in searcher.search(parsed, limit=k, count=False).hits
+        ]
+        return sorted(hits, key=lambda hit: (-hit.score, hit.id))
+
+    def _query_terms(self, query: str) -> dict[tuple[str, str], float]:
+        """Return the weight of each unit of a question, by field."""
+        units = {"bigrams": bigrams(query), "morphemes": self._analyzer.morphemes(query)}
+        counts = {field: Counter(map(_one_word, found)) for field, found in units.items()}
+        return {(field, unit): FIELDS[field] * n for field, found in counts.items() for unit, n in found.items()}
+
+    def _open_writer(self) -> tantivy.IndexWriter:
+        if self._writer is None:
+            self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+        return self._writer
+
+
+class LexicalRetriever(BaseRetriever):
+    """Lexical search as a LangChain retriever."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    index: LexicalIndex
+    documents: SkipValidation[Mapping[str, Document]]
+    """The indexed passages by id."""
+    k: int = 10
+    """How many passages to return."""
+    filter: SkipValidation[Filter | None] = None
+    """Only passages whose metadata matches are searched; see `rag_app.filters`."""
+
+    @classmethod
+    def from_documents(cls, documents: Iterable[Document], *, analyzer: Analyzer, **kwargs: Any) -> Self:
+        """Index documents in memory; those without an id are numbered.
+
+        Args:
+            documents: What to search; titles in the metadata are searched too.
+            analyzer: See `rag_app.korean.analyzer`.
+            kwargs: The retriever's other fields.
+        """
+        by_id = {document.id or str(number): document for number, document in enumerate(documents)}
+        index = LexicalIndex(analyzer)
+        index.add(by_id, map(searchable_text, by_id.values()))
+        index.commit()
+        return cls(index=index, documents=by_id, **kwargs)
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        allowed = None if self.filter is None else matching_ids(self.documents, self.filter)
+        hits = self.index.search(query, self.k if k is None else k, ids=allowed)
+        return [
+            with_stage(self.documents[hit.id], "lexical", rank, hit.score, coverage=hit.coverage)
+            for rank, hit in enumerate(hits, start=1)
+        ]
+
+
+def _one_word(unit: str) -> str:
+    return "_".join(unit.split())
+
+
+def _join(units: Iterable[str]) -> str:
+    return " ".join(map(_one_word, units))
+
+
+def _upper_bound(searcher: tantivy.Searcher, terms: Mapping[tuple[str, str], float]) -> float:
+    total = searcher.num_docs
+    frequencies = ((weight, searcher.doc_freq(field, unit)) for (field, unit), weight in terms.items())
+    return sum(weight * (K1 + 1) * log(1 + (total - df + 0.5) / (df + 0.5)) for weight, df in frequencies)

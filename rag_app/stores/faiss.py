@@ -1,0 +1,386 @@
+"""A LangChain vector store on FAISS: exact inner product over normalised half-precision vectors."""
+
+import json
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
+
+import faiss
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
+from numpy.typing import ArrayLike, NDArray
+
+from rag_app.filters import Filter, matching_ids
+from rag_app.generations import new_generation, open_generation, writing
+
+DOCUMENTS_FILE = "documents.jsonl"
+VECTORS_FILE = "vectors.faiss"
+FORMAT = "faiss-store-1"
+_ONE_THREAD = 100_000
+
+
+class _State(NamedTuple):
+    """One version of the store, never changed: searches take it once and are untouched by later writes."""
+
+    documents: dict[str, Document]
+    rows: dict[str, int]
+    ids: dict[int, str]
+    vectors: Any | None
+    """The FAISS index, None while there is no vector."""
+
+
+class FaissStore(VectorStore):
+    """Documents and their vectors in memory, saved to a folder without pickle.
+
+    Vectors are normalised, so scores are cosines. A filter restricts what FAISS scans, so a filtered search returns k
+    documents whenever k match. Adding a document under an existing id replaces it. Searching is safe from many threads
+    while one writes: every search sees one version.
+
+    Args:
+        embedding: Embeds texts and questions.
+    """
+
+    def __init__(self, embedding: Embeddings) -> None:
+        self._embedding = embedding
+        self._state = _State({}, {}, {}, None)
+        self._write_lock = threading.Lock()
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """The embeddings the store was made with."""
+        return self._embedding
+
+    @property
+    def documents(self) -> Mapping[str, Document]:
+        """All documents by id, in the order they were added; a snapshot that later writes leave alone."""
+        return MappingProxyType(self._state.documents)
+
+    @property
+    def dimension(self) -> int | None:
+        """The number of dimensions, None while the store is empty."""
+        return None if self._state.vectors is None else int(self._state.vectors.d)
+
+    def __len__(self) -> int:
+        return len(self._state.documents)
+
+    def copy(self) -> "FaissStore":
+        """Return a store with the same content that changes independently."""
+        other = FaissStore(self._embedding)
+        other._state = self._state
+        return other
+
+    # Writing
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Embed texts and add them; see `add_vectors`."""
+        contents = list(texts)
+        metadatas = [{} for _ in contents] if metadatas is None else metadatas
+        ids = [str(uuid4()) for _ in contents] if ids is None else [id_ or str(uuid4()) for id_ in ids]
+        documents = [
+            Document(page_content=text, metadata=dict(metadata), id=id_)
+            for text, metadata, id_ in zip(contents, metadatas, ids, strict=True)
+        ]
+        return self.add_vectors(documents, self._embedding.embed_documents(contents)) if documents else []
+
+    def add_vectors(self, documents: Sequence[Document], vectors: ArrayLike) -> list[str]:
+        """Add documents whose vectors are known, replacing those of the same ids; all or none are added.
+
+        Args:
+            documents: Each with an id; of several with one id the last counts.
+            vectors: ``(n, dim)``, of any length; they are normalised here.
+
+        Returns:
+            The ids.
+
+        Raises:
+            ValueError: A document has no id, a vector is not finite, or the shape does not fit.
+        """
+        ids = [_require_id(document) for document in documents]
+        matrix = _unit_rows(vectors)
+        if len(matrix) != len(ids):
+            raise ValueError(f"Got {len(matrix)} vectors for {len(ids)} documents; give one vector for each document.")
+        last = {id_: position for position, id_ in enumerate(ids)}
+        with self._write_lock:
+            self._state = _with_documents(_without(self._state, last), documents, matrix, last)
+        return ids
+
+    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
+        """Delete documents by id, or everything when ids is None; unknown ids change nothing."""
+        with self._write_lock:
+            self._state = _State({}, {}, {}, None) if ids is None else _without(self._state, ids)
+        return True
+
+    # Reading
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Return the documents with these ids in the order asked, leaving out unknown ids."""
+        documents = self._state.documents
+        return [documents[id_] for id_ in ids if id_ in documents]
+
+    def search_vector(
+        self, vector: ArrayLike, k: int = 4, *, filter: Filter | None = None, ids: Collection[str] | None = None
+    ) -> list[tuple[str, float]]:
+        """Return ids and cosines of the k nearest documents, nearest first, equal cosines by id.
+
+        Args:
+            vector: ``(dim,)``, of any length.
+            k: At most this many.
+            filter: Only documents whose metadata matches are scanned.
+            ids: Only these documents are scanned.
+
+        Raises:
+            ValueError: The vector has another dimension or is not finite, or the filter names an unknown operator.
+        """
+        state = self._state
+        query = _unit_rows(np.asarray(vector)[np.newaxis])
+        if state.vectors is None or not state.documents or k < 1:
+            return []
+        _check_dimension(state.vectors.d, query.shape[1])
+        allowed = list(state.documents) if ids is None else [id_ for id_ in ids if id_ in state.rows]
+        if filter is not None:
+            allowed = matching_ids({id_: state.documents[id_] for id_ in allowed}, filter)
+        if not allowed:
+            return []
+        only = _only(state, allowed) if len(allowed) < len(state.documents) else None
+        if len(allowed) < _ONE_THREAD:
+            faiss.omp_set_num_threads(1)  # of this thread's searches; waking a pool costs more than such a scan
+        scores, rows = state.vectors.search(query, min(k, len(allowed)), params=only)
+        hits = [(state.ids[int(row)], float(score)) for row, score in zip(rows[0], scores[0], strict=True) if row >= 0]
+        return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+
+    def vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """Return the stored unit vectors of known ids, ``(n, dim)`` float32.
+
+        Raises:
+            KeyError: An id is not in the store.
+        """
+        state = self._state
+        if state.vectors is None or not ids:
+            return np.zeros((0, self.dimension or 0), dtype=np.float32)
+        rows = np.array([state.rows[id_] for id_ in ids], dtype=np.int64)
+        return np.asarray(state.vectors.reconstruct_batch(rows), dtype=np.float32)
+
+    def similarity_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """Return the k nearest documents with their cosines; see `search_vector`."""
+        documents = self._state.documents
+        hits = self.search_vector(embedding, k, filter=filter)
+        return [(documents[id_], score) for id_, score in hits if id_ in documents]
+
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """Return the k nearest documents with their cosines, -1 to 1; higher is nearer."""
+        return self.similarity_search_with_score_by_vector(self._embedding.embed_query(query), k, filter=filter)
+
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """Return the k documents nearest to a vector."""
+        return [document for document, _ in self.similarity_search_with_score_by_vector(embedding, k, filter=filter)]
+
+    def similarity_search(
+        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """Return the k documents nearest to a question."""
+        return [document for document, _ in self.similarity_search_with_score(query, k, filter=filter)]
+
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Filter | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return k of the fetch_k nearest documents, near to the vector and far from each other.
+
+        Args:
+            embedding: ``(dim,)``.
+            k: At most this many.
+            fetch_k: How many to choose from.
+            lambda_mult: 1 asks only for nearness, 0 only for diversity.
+            filter: Only documents whose metadata matches are scanned.
+            kwargs: Ignored.
+        """
+        documents = self._state.documents
+        candidates = [id_ for id_, _ in self.search_vector(embedding, max(k, fetch_k), filter=filter)]
+        if not candidates:
+            return []
+        chosen = maximal_marginal_relevance(
+            np.asarray(embedding, dtype=np.float32), list(self.vectors(candidates)), lambda_mult=lambda_mult, k=k
+        )
+        return [documents[candidates[position]] for position in chosen]
+
+    def max_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        *,
+        filter: Filter | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return k of the fetch_k documents nearest to a question, far from each other."""
+        vector = self._embedding.embed_query(query)
+        return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, filter=filter)
+
+    def _select_relevance_score_fn(self) -> Any:
+        return lambda cosine: min(1.0, max(0.0, (1.0 + cosine) / 2.0))
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Return a new store holding the texts."""
+        store = cls(embedding)
+        store.add_texts(texts, metadatas, ids=ids)
+        return store
+
+    # Saving
+
+    def save(self, folder: str | Path) -> None:
+        """Save to a folder in one atomic step; what was saved there before stays whole until then.
+
+        Raises:
+            TypeError: A document's metadata cannot be written as JSON.
+        """
+        with writing(Path(folder)), new_generation(Path(folder), {"format": FORMAT}) as generation:
+            self.write(generation)
+
+    @classmethod
+    def load(cls, folder: str | Path, embedding: Embeddings) -> Self:
+        """Open a saved store, checking every byte against the checksums it was saved with.
+
+        Raises:
+            FileNotFoundError: There is none.
+            ValueError: It is damaged or of another format.
+        """
+        return open_generation(Path(folder), lambda generation, _: cls.read(generation, embedding), format=FORMAT)
+
+    def write(self, folder: Path) -> None:
+        """Write the store's two files into an existing folder, without any atomicity of its own."""
+        state = self._state
+        with (folder / DOCUMENTS_FILE).open("w", encoding="utf-8") as file:
+            for id_, document in state.documents.items():
+                record = {"id": id_, "text": document.page_content, "metadata": document.metadata}
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        if state.vectors is not None:
+            vectors = self.vectors(list(state.documents))
+            rows = np.arange(len(vectors))  # `read` numbers the documents in this order again
+            faiss.write_index(_new_index(state.vectors.d, vectors, rows), str(folder / VECTORS_FILE))
+
+    @classmethod
+    def read(cls, folder: Path, embedding: Embeddings) -> Self:
+        """Read what `write` wrote.
+
+        Raises:
+            ValueError: Documents and vectors do not fit together.
+        """
+        store = cls(embedding)
+        with (folder / DOCUMENTS_FILE).open(encoding="utf-8") as file:
+            records = [json.loads(line) for line in file]
+        documents = {r["id"]: Document(page_content=r["text"], metadata=r["metadata"], id=r["id"]) for r in records}
+        vectors = folder / VECTORS_FILE
+        index = faiss.read_index(str(vectors)) if vectors.exists() else None
+        if (0 if index is None else index.ntotal) != len(documents):
+            raise ValueError(f"{folder} holds {len(documents)} documents but another number of vectors; rebuild it.")
+        rows = {id_: row for row, id_ in enumerate(documents)}
+        store._state = _State(documents, rows, {row: id_ for id_, row in rows.items()}, index)
+        return store
+
+
+def _require_id(document: Document) -> str:
+    if not document.id:
+        raise ValueError(f"A document has no id: {document.page_content[:40]!r}. Give each one, or use add_documents.")
+    return document.id
+
+
+def _unit_rows(vectors: ArrayLike) -> NDArray[np.float32]:
+    matrix = np.array(vectors, dtype=np.float32)
+    if matrix.ndim != 2:
+        raise ValueError(f"Vectors have the shape {matrix.shape}; give (n, dimension).")
+    if not np.isfinite(matrix).all():
+        raise ValueError("A vector holds NaN or infinity. Check the embedding model on the texts that were added.")
+    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
+    return np.asarray(matrix / np.maximum(lengths, 1e-12), dtype=np.float32)
+
+
+def _check_dimension(stored: int, given: int) -> None:
+    if stored != given:
+        raise ValueError(
+            f"The store holds vectors of {stored} dimensions but got {given}. "
+            "Use the embedding model it was built with, or build it anew."
+        )
+
+
+def _new_index(dimension: int, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> Any:
+    flat = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIDMap2(flat)
+    flat.this.disown()
+    index.own_fields = True
+    index.add_with_ids(vectors, rows)
+    return index
+
+
+def _only(state: _State, ids: Iterable[str]) -> Any:
+    rows = np.array([state.rows[id_] for id_ in ids], dtype=np.int64)
+    return faiss.SearchParameters(sel=faiss.IDSelectorBatch(rows))
+
+
+def _without(state: _State, ids: Iterable[str]) -> _State:
+    gone = [id_ for id_ in dict.fromkeys(ids) if id_ in state.rows]
+    if not gone or state.vectors is None:
+        return state
+    index = faiss.clone_index(state.vectors)
+    index.remove_ids(np.array([state.rows[id_] for id_ in gone], dtype=np.int64))
+    removed = set(gone)
+    documents = {id_: document for id_, document in state.documents.items() if id_ not in removed}
+    rows = {id_: state.rows[id_] for id_ in documents}
+    return _State(documents, rows, {row: id_ for id_, row in rows.items()}, index)
+
+
+def _with_documents(
+    state: _State, documents: Sequence[Document], vectors: NDArray[np.float32], positions: dict[str, int]
+) -> _State:
+    if not positions:
+        return state
+    chosen = np.fromiter(positions.values(), dtype=np.int64)
+    first = max(state.ids, default=-1) + 1
+    rows = np.arange(first, first + len(chosen))
+    if state.vectors is None:
+        index = _new_index(vectors.shape[1], vectors[chosen], rows)
+    else:
+        _check_dimension(state.vectors.d, vectors.shape[1])
+        index = faiss.clone_index(state.vectors)
+        index.add_with_ids(vectors[chosen], rows)
+    new = dict(zip(positions, map(int, rows), strict=True))
+    return _State(
+        {**state.documents, **{id_: documents[position] for id_, position in positions.items()}},
+        {**state.rows, **new},
+        {**state.ids, **{row: id_ for id_, row in new.items()}},
+        index,
+    )

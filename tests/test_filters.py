@@ -1,0 +1,36 @@
+from typing import Any
+
+import pytest
+
+from rag_app.filters import Filter, check_filter, matches
+
+ARTICLE = {"section": "경제", "date": "2025-03-14", "views": 12}
+
+
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        ({}, True),
+        ({"section": "경제"}, True),
+        ({"section": "정치"}, False),
+        ({"section": {"$in": ["정치", "경제"]}}, True),
+        ({"section": {"$nin": ["정치", "경제"]}}, False),
+        ({"date": {"$gte": "2025-03-14", "$lt": "2025-03-15"}}, True),
+        ({"date": {"$gt": "2025-03-14"}}, False),
+        ({"date": {"$lte": "2025-03-13"}}, False),
+        ({"section": "경제", "views": {"$ne": 12}}, False),
+        ({"outlet": "가람일보"}, False),
+        ({"outlet": {"$ne": "가람일보"}}, True),
+        ({"outlet": {"$nin": ["가람일보"]}}, True),
+        ({"views": {"$gt": "많이"}}, False),
+        (lambda metadata: metadata["views"] > 10, True),
+    ],
+)
+def test_filters(filter: Filter, expected: bool) -> None:
+    assert matches(ARTICLE, filter) is expected
+
+
+@pytest.mark.parametrize("condition", [{"$like": "경"}, {"$gte": 1, "gte": 2}])
+def test_unknown_operators_are_named(condition: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"Unknown operator .*\$eq, \$ne"):
+        check_filter({"section": condition})

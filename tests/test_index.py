@@ -1,0 +1,190 @@
+import multiprocessing
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
+
+from rag_app.documents import document_id, make_document
+from rag_app.generations import writing
+from rag_app.index import Changes, Index, build_index, check_index, open_index
+
+EMBEDDINGS = DeterministicFakeEmbedding(size=8)
+RICE = make_document("올해 쌀 수확량이 4.2% 줄었다.", title="쌀 수확량 감소", path="a.csv", date="2025-01-02")
+SHIP = make_document("가온호가 남해를 조사했다.", title="가온호 출항", path="a.csv")
+BANK = make_document("은행이 금리를 내렸다.", title="금리 인하", path="b.csv")
+LONG = make_document(
+    "\n\n".join(f"{n}번째 문장은 여기에서 끝난다. 그리고 이어진다." for n in range(200)), title="긴 글"
+)
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    return build_index(tmp_path / "index", [RICE, SHIP], EMBEDDINGS)
+
+
+def _texts(index: Index) -> set[str]:
+    return {passage.page_content for passage in index.snapshot.store.documents.values()}
+
+
+def _found(index: Index, question: str) -> list[str]:
+    return [hit.id for hit in index.snapshot.lexical.search(question, 10)]
+
+
+def test_a_built_index_opens_and_is_sound(index: Index) -> None:
+    opened = open_index(index.path, EMBEDDINGS)
+    assert _texts(opened) == {RICE.page_content, SHIP.page_content}
+    assert _found(opened, "쌀 수확량") == [RICE.id]
+    assert check_index(index.path) == []
+    manifest = opened.snapshot.manifest
+    assert (manifest["documents"], manifest["passages"], manifest["model"]["dimension"]) == (2, 2, 8)
+
+
+def test_any_langchain_document_gets_its_content_hash(tmp_path: Path) -> None:
+    text = "ＫＢＳ 뉴스\u200b입니다."
+    index = build_index(tmp_path, [Document(page_content=text, metadata={"title": "뉴스"})], EMBEDDINGS)
+    assert index.document_ids() == {document_id("KBS 뉴스입니다.")}
+
+
+def test_adding_twice_changes_nothing(index: Index) -> None:
+    before = (index.path / "manifest.json").read_bytes()
+    assert index.add([RICE, SHIP, RICE]) == Changes(added=0, skipped=3)
+    assert (index.path / "manifest.json").read_bytes() == before
+
+
+def test_added_documents_are_found_and_kept(index: Index) -> None:
+    assert index.add([BANK, SHIP, BANK]) == Changes(added=1, skipped=2)
+    for current in (index, open_index(index.path, EMBEDDINGS)):
+        assert len(current) == 3
+        assert _found(current, "금리") == [BANK.id]
+    assert check_index(index.path) == []
+
+
+def test_deleting_removes_every_passage(index: Index) -> None:
+    index.add([LONG])
+    assert len(index) > 5
+    assert index.delete([LONG.metadata["doc_id"], "unknown"]) == Changes(removed=1)
+    assert _texts(index) == {RICE.page_content, SHIP.page_content}
+    assert _found(index, "번째 문장") == []
+    assert check_index(index.path) == []
+
+
+def test_updating_follows_a_file(index: Index) -> None:
+    index.add([BANK])
+    corrected = make_document("올해 쌀 수확량이 5.1% 줄었다.", title="쌀 수확량 감소", path="a.csv")
+    renamed = make_document(SHIP.page_content, title="가온호, 남해로", path="a.csv")
+    assert index.update([corrected, renamed]) == Changes(added=2, removed=2)
+    assert _texts(index) == {corrected.page_content, SHIP.page_content, BANK.page_content}
+    assert index.article(str(SHIP.id)).metadata["title"] == "가온호, 남해로"
+    assert index.update([corrected, renamed]) == Changes(skipped=2)
+    assert check_index(index.path) == []
+
+
+def test_long_documents_are_split_and_put_together_again(tmp_path: Path) -> None:
+    index = build_index(tmp_path, [LONG, RICE], EMBEDDINGS, passage_chars=300)
+    passages = [p for p in index.snapshot.store.documents.values() if p.metadata["title"] == "긴 글"]
+    assert len(passages) > 10
+    for passage in passages:
+        start, end = passage.metadata["start"], passage.metadata["end"]
+        assert LONG.page_content[start:end] == passage.page_content
+        assert len(passage.page_content) <= 300
+    article = index.article(LONG.metadata["doc_id"])
+    assert article.page_content.split() == LONG.page_content.split()
+    assert "start" not in article.metadata
+
+
+def test_an_unknown_article_is_named(index: Index) -> None:
+    with pytest.raises(KeyError, match="nowhere"):
+        index.article("nowhere")
+
+
+def test_an_existing_index_is_only_replaced_on_request(index: Index) -> None:
+    with pytest.raises(FileExistsError, match="replace"):
+        build_index(index.path, [BANK], EMBEDDINGS)
+    assert _texts(open_index(index.path, EMBEDDINGS)) == {RICE.page_content, SHIP.page_content}
+    build_index(index.path, [BANK], EMBEDDINGS, replace=True)
+    assert _texts(open_index(index.path, EMBEDDINGS)) == {BANK.page_content}
+
+
+def test_nothing_to_index_says_so_and_leaves_no_index(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no document"):
+        build_index(tmp_path, [], EMBEDDINGS)
+    with pytest.raises(FileNotFoundError, match="rag-app index"):
+        open_index(tmp_path, EMBEDDINGS)
+
+
+def test_another_model_is_refused_with_the_remedy(index: Index) -> None:
+    with pytest.raises(ValueError, match=r"8 dimensions.*5 dimensions.*rag-app index"):
+        open_index(index.path, DeterministicFakeEmbedding(size=5))
+
+
+def test_a_failing_document_stream_leaves_the_index_as_it_was(index: Index) -> None:
+    def broken() -> Iterator[Document]:
+        yield BANK
+        raise OSError("disk is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        index.add(broken())
+    assert _texts(open_index(index.path, EMBEDDINGS)) == {RICE.page_content, SHIP.page_content}
+
+
+def test_a_failing_model_leaves_the_index_as_it_was(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Any, texts: list[str]) -> list[list[float]]:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(DeterministicFakeEmbedding, "embed_documents", fail)
+    with pytest.raises(RuntimeError):
+        index.add([BANK])
+    assert _found(index, "금리") == []
+    assert check_index(index.path) == []
+
+
+def test_a_second_process_cannot_write_meanwhile(index: Index) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool, writing(index.path):
+        error = pool.apply(_try_to_add, (index.path,))
+    assert "another process" in error
+
+
+def _try_to_add(path: Path) -> str:
+    try:
+        open_index(path, EMBEDDINGS).add([BANK])
+    except BlockingIOError as error:
+        return str(error)
+    return "no error"
+
+
+def test_an_open_index_keeps_its_version_until_refreshed(index: Index) -> None:
+    reader = open_index(index.path, EMBEDDINGS)
+    index.delete([str(RICE.id)])
+    assert _found(reader, "쌀 수확량") == [RICE.id]
+    assert reader.refresh() is True
+    assert _found(reader, "쌀 수확량") == []
+    assert reader.refresh() is False
+
+
+def test_a_user_dictionary_travels_with_the_index(tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("가온누리호\tNNP\t10\n", encoding="utf-8")
+    index = build_index(tmp_path / "index", [SHIP], EMBEDDINGS, user_dictionary=words)
+    words.unlink()
+    index.add([make_document("가온누리호가 떠났다.")])
+    opened = open_index(index.path, EMBEDDINGS)
+    assert opened.snapshot.lexical.search("가온누리호", 1)[0].coverage > 0.3
+    assert check_index(index.path) == []
+
+
+@pytest.mark.parametrize("part", ["documents.jsonl", "vectors.faiss", "lexical"])
+def test_check_finds_a_part_of_another_version(index: Index, tmp_path: Path, part: str) -> None:
+    other = build_index(tmp_path / "other", [BANK, SHIP, LONG], EMBEDDINGS)
+    target, source = index.path / "000001" / part, other.path / "000001" / part
+    if target.is_dir():
+        shutil.rmtree(target)
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)
+    assert check_index(index.path)
+    with pytest.raises(ValueError, match="Damaged"):
+        open_index(index.path, EMBEDDINGS)

@@ -1,0 +1,103 @@
+import unicodedata
+from collections.abc import Sequence
+from math import log
+from pathlib import Path
+
+import pytest
+from langchain_core.documents import Document
+
+from rag_app.korean import analyzer
+from rag_app.lexical import LexicalIndex, LexicalRetriever
+
+TEXTS = {
+    "rice": "올해 쌀 수확량이 지난해보다 4.2% 줄었다.",
+    "ship": "조사선 가온호가 남해에서 해저 지형을 조사했다.",
+    "bank": "은행이 대출 금리를 0.3%포인트 내렸다.",
+}
+
+
+def _index(texts: dict[str, str] = TEXTS, path: Path | None = None) -> LexicalIndex:
+    index = LexicalIndex(analyzer(), path)
+    index.add(texts, texts.values())
+    index.commit()
+    return index
+
+
+def _ids(index: LexicalIndex, query: str, k: int = 10, ids: Sequence[str] | None = None) -> list[str]:
+    return [hit.id for hit in index.search(query, k, ids=ids)]
+
+
+@pytest.mark.parametrize(
+    ("question", "best"),
+    [("쌀은 얼마나 수확했나?", "rice"), ("가온호는 어디를 조사했습니까", "ship"), ("금리 내린 은행", "bank")],
+)
+def test_finds_the_passage_that_shares_words(question: str, best: str) -> None:
+    assert _ids(_index(), question)[0] == best
+
+
+def test_decomposed_and_full_width_questions_find_the_same() -> None:
+    index = _index()
+    plain = index.search("대출 금리 0.3%", 3)
+    assert plain
+    assert index.search(unicodedata.normalize("NFD", "대출 금리 ０.３％"), 3) == plain
+
+
+def test_passages_without_a_common_unit_are_not_returned() -> None:
+    assert _ids(_index(), "축구") == []
+    assert _ids(_index(), "?!") == []
+
+
+def test_scores_are_bm25_summed_over_both_analyses() -> None:
+    index = _index({"a": "나무", "b": "바위", "c": "구름"})
+    [hit] = index.search("나무", 3)
+    idf = log(1 + (3 - 1 + 0.5) / (1 + 0.5))  # one of three passages, for the bigram and for the morpheme
+    assert hit.score == pytest.approx(
+        3 * idf, rel=1e-5
+    )  # weights 1 and 2; tf part (k1+1)*1/(1+k1) = 1: every length is the mean
+    assert hit.coverage == pytest.approx(1 / 2.2, rel=1e-5)
+
+
+def test_restricting_to_ids_changes_no_score_and_loses_no_match() -> None:
+    index = _index({f"p{n:03}": f"기사 {n}번은 지진 소식이다." for n in range(300)})
+    everything = {hit.id: hit for hit in index.search("지진 소식 7번", 300)}
+    wanted = ["p299", "p007", "p150"]
+    found = index.search("지진 소식 7번", 3, ids=wanted)
+    assert {hit.id for hit in found} == set(wanted)
+    assert all(hit == everything[hit.id] for hit in found)
+    assert index.search("지진", 3, ids=[]) == []
+
+
+def test_equal_scores_come_in_order_of_id() -> None:
+    assert _ids(_index({"b": "지진 소식", "c": "지진 소식", "a": "지진 소식"}), "지진") == ["a", "b", "c"]
+
+
+def test_a_saved_index_opens_with_its_changes(tmp_path: Path) -> None:
+    index = _index(path=tmp_path)
+    index.add(["rice"], ["배추 값이 올랐다."])
+    index.delete(["bank", "unknown"])
+    index.commit()
+    reopened = LexicalIndex(analyzer(), tmp_path)
+    assert len(reopened) == 2
+    assert sorted(reopened.ids()) == ["rice", "ship"]
+    assert _ids(reopened, "쌀 수확량") == []
+    assert _ids(reopened, "배추 값") == ["rice"]
+
+
+def test_uncommitted_changes_are_invisible() -> None:
+    index = _index()
+    index.delete(["bank"])
+    assert _ids(index, "금리") == ["bank"]
+
+
+def test_the_retriever_filters_during_the_search() -> None:
+    sections = [("정치", 40), ("경제", 3)]
+    documents = [
+        Document(page_content=f"{section} 예산 기사 {n}", metadata={"section": section}, id=f"{section}{n}")
+        for section, count in sections
+        for n in range(count)
+    ]
+    retriever = LexicalRetriever.from_documents(documents, analyzer=analyzer(), k=3, filter={"section": "경제"})
+    found = retriever.invoke("정치 예산 기사")
+    assert [document.metadata["section"] for document in found] == ["경제"] * 3
+    assert [document.metadata["stages"]["lexical"]["rank"] for document in found] == [1, 2, 3]
+    assert "stages" not in documents[-1].metadata
