@@ -1,0 +1,200 @@
+"""A question and the conversation before it -> an answer with numbered sources, streamed."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import convert_to_messages
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables.utils import AddableDict
+
+from rag_app.citations import CitationFilter, Sources, best_quotes, mark_cited, number_sources
+from rag_app.evidence import MIN_EVIDENCE, evidence_score
+from rag_app.extractive import Extract, rank_sentences, select_sentences
+from rag_app.history import rewriter, standalone_by_rule
+from rag_app.korean import normalise
+from rag_app.prompts import REFUSAL, WORDINGS, answer_messages, is_refusal
+
+__all__ = ["MIN_EVIDENCE", "REFUSAL", "Sources", "build_chain", "evidence_score"]
+
+State = dict[str, Any]
+In = TypeVar("In", contravariant=True)
+Out = TypeVar("Out", covariant=True)
+
+
+class Plan(NamedTuple):
+    """What is decided before the first word of an answer.
+
+    Attributes:
+        sources: The documents in citation order.
+        extracts: Sentences to quote, their ``document`` counting in ``sources``; None if a model writes the answer.
+        refused: The evidence is too weak to answer.
+    """
+
+    sources: Sources
+    extracts: list[Extract] | None
+    refused: bool
+
+
+def build_chain(
+    retriever: BaseRetriever,
+    *,
+    embeddings: Embeddings,
+    chat_model: BaseChatModel | None = None,
+    max_sources: int = 5,
+    min_evidence: float = MIN_EVIDENCE,
+    lang: str = "ko",
+) -> Runnable[State, State]:
+    """Return the chain from ``{"question": str, "history": messages}`` to an answer with its sources.
+
+    ``history`` may be left out. The output has ``question``, ``standalone_question``, ``documents``, ``answer`` and
+    ``refused``. Streamed, it comes as dictionaries that add up with ``+``: the standalone question, the documents,
+    the answer in pieces, ``refused``. ``documents`` may come a second time, after the answer of a chat model, and
+    then replaces the first: only then is it known what was cited. Each document is a copy with ``citation`` (the
+    number in its markers ``[1]``), ``cited``, and ``quote``, the ``start`` and ``end`` in its ``page_content`` of
+    the sentence to highlight, in its metadata.
+
+    Args:
+        retriever: From `rag_app.retrieval.build_retriever`, or any other.
+        embeddings: Chooses the sentences of an extractive answer.
+        chat_model: Writes the answer and rewrites questions; None answers with quoted sentences.
+        max_sources: The answer rests on at most this many of the retrieved documents.
+        min_evidence: Refuse where `evidence_score` is below this; 0 never refuses when anything is found.
+        lang: Language of the refusal and of the instructions to a chat model, ``"ko"`` or ``"en"``.
+
+    Raises:
+        ValueError: ``lang`` or ``max_sources`` is out of range; when run, the question is empty.
+    """
+    if lang not in WORDINGS:
+        raise ValueError(f"lang is {lang!r}; there are {', '.join(WORDINGS)}")
+    if max_sources < 1:
+        raise ValueError(f"max_sources is {max_sources}; an answer needs at least 1")
+
+    def plan(state: State) -> Plan:
+        question, documents = state["standalone_question"], state["retrieved"]
+        refused = not documents or evidence_score(question, documents) < min_evidence
+        if chat_model is None and not refused:
+            return _extractive_plan(normalise(state["question"]), question, documents[:max_sources], embeddings)
+        quotes = best_quotes(rank_sentences(question, documents[:max_sources]))
+        return Plan(number_sources(documents[:max_sources], quotes, cited=[]), None, refused)
+
+    def respond(state: State) -> Any:
+        decided: Plan = state["plan"]
+        if decided.refused:
+            return WORDINGS[lang].refusal
+        if chat_model is None:
+            return RunnableLambda(itemgetter("plan")) | _stepwise(_Quotation)
+        return (
+            RunnableLambda(lambda _: answer_messages(state["standalone_question"], decided.sources, lang))
+            | chat_model.with_config(tags=["answer"])
+            | StrOutputParser()
+            | _stepwise(lambda: CitationFilter(len(decided.sources)))
+        )
+
+    by_rule = RunnableLambda[State, str](lambda state: standalone_by_rule(state["question"], state["history"]))
+    standalone = by_rule if chat_model is None else rewriter(chat_model, lang)
+    chain: Runnable[State, State] = (
+        RunnableLambda(_checked)
+        | RunnablePassthrough.assign(standalone_question=standalone)
+        | RunnablePassthrough.assign(retrieved=RunnableLambda(itemgetter("standalone_question")) | retriever)
+        | RunnablePassthrough.assign(plan=RunnableLambda(plan))
+        | RunnablePassthrough.assign(answer=RunnableLambda(respond))
+        | _stepwise(lambda: _Output(lang))
+    )
+    return chain.with_config(run_name="rag_answer")
+
+
+def _checked(state: State) -> State:
+    if not isinstance(state, dict) or not normalise(str(state.get("question") or "")):
+        raise ValueError(
+            'The question is empty. Give {"question": "누리호는 언제 발사됐나요?"}, and "history" in a conversation'
+        )
+    return {"question": state["question"], "history": convert_to_messages(state.get("history") or [])}
+
+
+def _extractive_plan(question: str, standalone: str, documents: Sequence[Document], embeddings: Embeddings) -> Plan:
+    """Choose sentences, then number the documents in the order in which the sentences cite them."""
+    ranked = rank_sentences(question, documents, embeddings, context="" if standalone == question else standalone)
+    chosen = select_sentences(ranked)
+    cited = list(dict.fromkeys(extract.document for extract in chosen))
+    order = [*cited, *(place for place in range(len(documents)) if place not in cited)]
+    moved = {place: new for new, place in enumerate(order)}
+    quotes = best_quotes([*chosen, *rank_sentences(standalone, documents)])
+    quoted = {moved[place]: quote for place, quote in quotes.items()}
+    sources = number_sources([documents[place] for place in order], quoted, cited=range(len(cited)))
+    extracts = [extract._replace(document=moved[extract.document]) for extract in chosen]
+    return Plan(sources, extracts, refused=not extracts)
+
+
+class _Step(Protocol[In, Out]):
+    """What happens to a stream, told once for sync and async: some output per chunk, and some at the end."""
+
+    def feed(self, chunk: In) -> Iterable[Out]: ...
+
+    def close(self) -> Iterable[Out]: ...
+
+
+def _stepwise(make: Callable[[], _Step[In, Out]]) -> Runnable[In, Out]:
+    """Return a runnable that puts each run's chunks through a step of its own."""
+
+    def transform(chunks: Iterator[In]) -> Iterator[Out]:
+        step = make()
+        for chunk in chunks:
+            yield from step.feed(chunk)
+        yield from step.close()
+
+    async def atransform(chunks: AsyncIterator[In]) -> AsyncIterator[Out]:
+        step = make()
+        async for chunk in chunks:
+            for out in step.feed(chunk):
+                yield out
+        for out in step.close():
+            yield out
+
+    return RunnableGenerator(transform, atransform)
+
+
+class _Quotation:
+    """Spells out a plan's sentences word by word, each quoted as it stands and cited."""
+
+    def feed(self, plan: Plan) -> Iterator[str]:
+        quoted = (f"“{extract.text}” [{extract.document + 1}]" for extract in plan.extracts or [])
+        yield from re.findall(r"\s*\S+", "\n\n".join(quoted))
+
+    def close(self) -> Iterable[str]:
+        return ()
+
+
+class _Output:
+    """Lets through what belongs to the output, and adds what is known at the end."""
+
+    def __init__(self, lang: str) -> None:
+        self._lang = lang
+        self._answer = ""
+        self._plan: Plan | None = None
+
+    def feed(self, chunk: State) -> Iterator[State]:
+        for key in ("question", "standalone_question"):
+            if key in chunk:
+                yield AddableDict({key: chunk[key]})
+        if "plan" in chunk:
+            self._plan = chunk["plan"]
+            yield AddableDict(documents=chunk["plan"].sources)
+        if "answer" in chunk:
+            self._answer += chunk["answer"]
+            yield AddableDict(answer=chunk["answer"])
+
+    def close(self) -> Iterator[State]:
+        if self._plan is None:  # the stream failed before; its exception is on its way
+            return
+        written = self._plan.extracts is None and not self._plan.refused
+        refused = self._plan.refused or (written and is_refusal(self._answer, self._lang))
+        if written:
+            yield AddableDict(documents=mark_cited(self._plan.sources, "" if refused else self._answer))
+        yield AddableDict(refused=refused)

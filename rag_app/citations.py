@@ -1,0 +1,99 @@
+"""Numbered sources, and answers whose citation markers name only sources that exist."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from langchain_core.documents import Document
+
+from rag_app.extractive import Extract, rank_sentences
+
+_MARKER = re.compile(r"[^\S\n]?[\[【]\s*(\d{1,3}(?:\s*[,·]\s*\d{1,3})*)\s*[\]】]")
+_PERHAPS_MARKER = re.compile(r"\s?(?:[\[【][\d\s,·]{0,24})?$")
+_CITED = re.compile(r"\[(\d{1,3})\]")
+_CLAIM_END = re.compile(r"(?<=[.!?。])\s+(?!\[)|\n+")
+
+
+class Sources(list[Document]):
+    """The documents of an answer. Added to, it is replaced: a later chunk of a stream tells the same list better."""
+
+    def __add__(self, other: list[Document]) -> "Sources":  # type: ignore[override]
+        return Sources(other)
+
+
+class CitationFilter:
+    """Rewrites the markers in a streamed answer: ``[1, 3]`` to ``[1][3]``, and none out of range.
+
+    Text is held back only while it may be the beginning of a marker. A number of four digits, a year, is no marker.
+
+    Args:
+        sources: How many there are; markers run from 1 to this.
+    """
+
+    def __init__(self, sources: int) -> None:
+        self._sources = sources
+        self._held = ""
+
+    def feed(self, chunk: str) -> Iterator[str]:
+        """Yield what of the answer is certain after one more piece of it."""
+        text = _MARKER.sub(self._checked, self._held + chunk)
+        cut = _PERHAPS_MARKER.search(text)
+        end = cut.start() if cut else len(text)
+        self._held = text[end:]
+        if text[:end]:
+            yield text[:end]
+
+    def close(self) -> Iterator[str]:
+        """Yield the rest."""
+        if self._held:
+            yield self._held
+
+    def _checked(self, match: re.Match[str]) -> str:
+        numbers = dict.fromkeys(int(number) for number in re.findall(r"\d+", match[1]))
+        markers = "".join(f"[{number}]" for number in numbers if 1 <= number <= self._sources)
+        return (match[0][0] if match[0][0].isspace() else "") + markers if markers else ""
+
+
+def number_sources(documents: Sequence[Document], quotes: dict[int, Extract], cited: Iterable[int]) -> Sources:
+    """Return copies of documents with ``citation`` (from 1, their place), ``cited``, and ``quote``.
+
+    Args:
+        documents: In citation order.
+        quotes: Each document's sentence to highlight, by place from 0.
+        cited: Places, from 0, of the documents that the answer cites.
+    """
+    places = set(cited)
+    return Sources(
+        _with(
+            document,
+            citation=place + 1,
+            cited=place in places,
+            **({"quote": {"start": quotes[place].start, "end": quotes[place].end}} if place in quotes else {}),
+        )
+        for place, document in enumerate(documents)
+    )
+
+
+def best_quotes(ranked: Iterable[Extract]) -> dict[int, Extract]:
+    """Return each document's best sentence, by the document's place."""
+    quotes: dict[int, Extract] = {}
+    for extract in ranked:
+        quotes.setdefault(extract.document, extract)
+    return quotes
+
+
+def mark_cited(documents: Sequence[Document], answer: str) -> Sources:
+    """Return the sources of a written answer: which it cites, and the sentence in each that best fits what it says."""
+    claims: dict[int, str] = {}
+    for claim in _CLAIM_END.split(answer):
+        for number in map(int, _CITED.findall(claim)):
+            claims[number - 1] = f"{claims.get(number - 1, '')} {_CITED.sub('', claim)}".strip()
+    marked = Sources()
+    for place, document in enumerate(documents):
+        best = rank_sentences(claims[place], [document])[:1] if claims.get(place) else []
+        quote = {"quote": {"start": best[0].start, "end": best[0].end}} if best else {}
+        marked.append(_with(document, cited=place in claims, **quote))
+    return marked
+
+
+def _with(document: Document, **metadata: object) -> Document:
+    return document.model_copy(update={"metadata": {**document.metadata, **metadata}})

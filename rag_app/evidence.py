@@ -1,0 +1,82 @@
+"""How likely the found passages answer a question at all, from what the search thought of them."""
+
+from collections.abc import Sequence
+from math import exp
+from typing import NamedTuple
+
+from langchain_core.documents import Document
+
+from rag_app.extractive import QUESTION_WORDS
+from rag_app.korean import analyzer, normalise
+
+MIN_EVIDENCE = 0.405
+"""Below this the answer is a refusal."""
+
+
+class Evidence(NamedTuple):
+    """What is known of the best passages; None where the stage did not run.
+
+    Attributes:
+        coverage: The highest lexical coverage: BM25 as a share of what the question could reach.
+        cosine: The highest cosine of the dense search.
+        words: The largest share of the question's content morphemes that one passage, with its title, has.
+        rerank: The cross-encoder's highest score.
+    """
+
+    coverage: float | None
+    cosine: float | None
+    words: float
+    rerank: float | None
+
+
+class EvidenceWeights(NamedTuple):
+    """A logistic regression on `Evidence`, and what stands in for a stage that did not run: its training mean."""
+
+    bias: float
+    coverage: float
+    cosine: float
+    words: float
+    mean_coverage: float
+    mean_cosine: float
+
+
+WEIGHTS = EvidenceWeights(
+    bias=-5.121, coverage=3.867, cosine=2.414, words=4.018, mean_coverage=0.348, mean_cosine=0.484
+)
+"""Fitted by ``python -m finetune.evidence --data sample`` on the bundled questions; some have no answer."""
+
+
+def evidence_score(question: str, documents: Sequence[Document], *, weights: EvidenceWeights = WEIGHTS) -> float:
+    """Return how likely one of the documents answers the question, 0 to 1; 0 without documents.
+
+    A reranker's best score is taken as it is: it has read question and passage together. Without one, lexical
+    coverage, cosine and shared words decide by logistic regression.
+    """
+    if not documents:
+        return 0.0
+    evidence = gather_evidence(question, documents)
+    if evidence.rerank is not None:
+        return min(1.0, max(0.0, evidence.rerank))
+    coverage = weights.mean_coverage if evidence.coverage is None else evidence.coverage
+    cosine = weights.mean_cosine if evidence.cosine is None else evidence.cosine
+    logit = weights.bias + weights.coverage * coverage + weights.cosine * cosine + weights.words * evidence.words
+    return 1 / (1 + exp(-logit))
+
+
+def gather_evidence(question: str, documents: Sequence[Document]) -> Evidence:
+    """Return the best of each kind of evidence among documents whose metadata has ``stages``."""
+    korean = analyzer()
+    asked = set(korean.morphemes(normalise(question))) - QUESTION_WORDS
+    texts = [f"{document.metadata.get('title', '')}\n{document.page_content}" for document in documents]
+    shares = [len(asked & set(words)) / len(asked) for words in korean.morphemes_batch(texts)] if asked else [0.0]
+    return Evidence(
+        _best(documents, "lexical", "coverage"),
+        _best(documents, "dense", "score"),
+        max(shares, default=0.0),
+        _best(documents, "rerank", "score"),
+    )
+
+
+def _best(documents: Sequence[Document], stage: str, key: str) -> float | None:
+    stages = [document.metadata.get("stages", {}).get(stage, {}) for document in documents]
+    return max((float(found[key]) for found in stages if key in found), default=None)
