@@ -1,0 +1,132 @@
+"""Questions with the passages that answer them, from any source under one form."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from langchain_core.documents import Document
+
+from rag_app.data.beir import is_beir, load_beir, read_corpus
+from rag_app.data.records import Question as Question
+from rag_app.data.records import RetrievalData as RetrievalData
+from rag_app.data.sources import NAMED, file_rows, folder_rows
+from rag_app.documents import load_documents, make_document
+from rag_app.korean import normalise
+from rag_app.tables import QUESTION_NAMES, USUAL_COLUMNS, USUAL_NAMES, Columns, Row, table_records
+
+_ID_NAMES = ("guid", "question_id", "id", "_id")
+_TRUE = {"true", "1", "1.0", "yes"}
+
+
+def load_retrieval_data(
+    source: str | Path, *, split: str = "validation", columns: Columns = USUAL_COLUMNS
+) -> RetrievalData:
+    """Return the passages and questions of a data set.
+
+    Args:
+        source: ``"sample"``, the bundled news; ``"klue"``, KLUE-MRC from the Hub; a file: KLUE-MRC or KorQuAD json,
+            or jsonl, csv or tsv with a question and its context in each row; a BEIR folder (``corpus.jsonl``,
+            ``queries.jsonl``, ``qrels.tsv`` or ``qrels/test.tsv``); or a folder of such files with their split in
+            the name.
+        split: Which part of a data set that has parts: ``train``, ``validation`` or ``test``. Of a BEIR folder
+            without qrels for validation, ``test`` is taken for it, but never for ``train``.
+        columns: Which columns hold what, where they have no usual name; ``text`` is the context.
+
+    Raises:
+        FileNotFoundError: There is nothing at the path, or not the split in the folder.
+        ValueError: The data are broken; names the file and place.
+        ImportError: ``"klue"`` without the datasets library.
+        ConnectionError: ``"klue"`` without a connection.
+    """
+    path = Path(source)
+    if str(source) in NAMED:
+        return _from_rows(NAMED[str(source)](split), columns, str(source))
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file or folder {path}. By name there are {', '.join(NAMED)}")
+    if is_beir(path):
+        return load_beir(path, split)
+    return _from_rows((folder_rows if path.is_dir() else file_rows)(path, split), columns, str(path))
+
+
+def load_passages(source: str | Path) -> list[Document]:
+    """Return the corpus of a data set, both splits of it, or the articles of a file or folder; each text once.
+
+    Raises:
+        FileNotFoundError: There is nothing at the path.
+        ValueError: A file is broken.
+        ImportError: ``"klue"`` without the datasets library.
+        ConnectionError: ``"klue"`` without a connection.
+    """
+    if str(source) == "sample":
+        return sample_documents()
+    if str(source) in NAMED:
+        parts = [load_retrieval_data(source, split=split).passages for split in ("train", "validation")]
+        return list((parts[0] | parts[1]).values())
+    if is_beir(Path(source)):
+        return list(read_corpus(Path(source))[0].values())
+    return list(load_documents(source))
+
+
+def sample_documents() -> list[Document]:
+    """Return the articles of the bundled news sample."""
+    records = table_records(NAMED["sample"]("articles"))
+    return [make_document(record.pop("text"), **record) for record in records]
+
+
+def _from_rows(rows: Iterable[Row], columns: Columns, source: str) -> RetrievalData:
+    passages: dict[str, Document] = {}
+    questions: list[Question] = []
+    ids: Counter[str] = Counter()
+    for number, row in enumerate(rows, start=1):
+        try:
+            record = next(table_records([row], columns), None)
+            if record is None:
+                raise ValueError(f"{row.place}: the context is empty")
+            passage = make_document(record.pop("text"), **record)
+            passages.setdefault(passage.metadata["doc_id"], passage)
+            question = _question(row, passage.metadata["doc_id"], columns)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
+        if question is not None:
+            name = question.id or f"{number}"
+            ids[name] += 1
+            # In some tables ``id`` is that of the passage: number it from its second use on.
+            questions.append(question._replace(id=name if ids[name] == 1 else f"{name}#{ids[name]}"))
+    if not questions:
+        raise ValueError(f"{source} holds no question. Its rows need a column {' or '.join(QUESTION_NAMES)}")
+    return RetrievalData(passages, questions)
+
+
+def _question(row: Row, doc_id: str, columns: Columns) -> Question | None:
+    """Return the question of a row, with an empty id if it has none; None if it asks nothing."""
+    column = next((name for name in QUESTION_NAMES if name in row.values), "")
+    text = normalise(str(row.values.get(column) or ""))
+    if not text:
+        return None
+    impossible = str(row.values.get("is_impossible")).lower() in _TRUE
+    taken = {column, columns.text, *USUAL_NAMES["text"], "answers", "answer", "is_impossible", "plausible_answers"}
+    return Question(
+        id=next((str(row.values[name]) for name in _ID_NAMES if row.values.get(name)), ""),
+        text=text,
+        relevant=frozenset() if impossible else frozenset({doc_id}),
+        # KLUE-MRC on the Hub gives an impossible question the plausible wrong answers.
+        answers=() if impossible else _answers(row),
+        impossible=impossible,
+        metadata={name: value for name, value in row.values.items() if name not in taken},
+    )
+
+
+def _answers(row: Row) -> tuple[str, ...]:
+    """Return the distinct answers of a row: SQuAD's list, the Hub's dict of lists, either as Python source, or text."""
+    value = row.values.get("answers", row.values.get("answer"))
+    if isinstance(value, str) and value.strip().startswith(("{", "[")):
+        try:
+            value = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            raise ValueError(f"{row.place}: column 'answers' is no literal: {value[:80]!r}") from error
+    if isinstance(value, dict):
+        value = value.get("text")
+    items = value if isinstance(value, list | tuple) else [value]
+    texts = (item.get("text") if isinstance(item, dict) else item for item in items)
+    return tuple(dict.fromkeys(text for item in texts if item is not None and (text := normalise(str(item)))))

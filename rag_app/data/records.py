@@ -1,0 +1,32 @@
+"""What every data set with questions becomes."""
+
+from typing import Any, NamedTuple
+
+from langchain_core.documents import Document
+
+
+class Question(NamedTuple):
+    """A question and what answers it.
+
+    Attributes:
+        id: Unique in its data set.
+        text: The question, normalised.
+        relevant: ``doc_id`` of the passages that answer it; empty when it is impossible.
+        answers: The answers as they stand in the passage, normalised; empty where the source names none.
+        impossible: No passage answers it.
+        metadata: The source's other columns, such as ``question_type``, as they were.
+    """
+
+    id: str
+    text: str
+    relevant: frozenset[str]
+    answers: tuple[str, ...]
+    impossible: bool
+    metadata: dict[str, Any]
+
+
+class RetrievalData(NamedTuple):
+    """Passages by their doc_id, each text once, and the questions asked of them."""
+
+    passages: dict[str, Document]
+    questions: list[Question]
