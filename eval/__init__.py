@@ -1,0 +1,1 @@
+"""The benchmark: what each retrieval system finds, and how long it takes."""

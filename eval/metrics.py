@@ -1,0 +1,65 @@
+"""Retrieval metrics, computed by ir_measures: per question, and their means."""
+
+from collections.abc import Collection, Mapping
+from statistics import fmean
+from typing import Any
+
+Qrels = Mapping[str, Collection[str]]
+"""By question id, the doc_ids that answer it, all equally relevant."""
+
+Run = Mapping[str, Mapping[str, float]]
+"""By question id, the score of each document found; higher is better. Questions that found nothing may be absent."""
+
+
+def measures(k: int = 10) -> dict[str, Any]:
+    """Return the ir_measures measure behind each metric's name.
+
+    Hit rate@k is Success@k in TREC terms, not Recall@k: a question with two relevant documents and one of them among
+    the first k counts 1, not 0.5. MRR@k is 0 for a question whose first relevant document is beyond k.
+
+    Raises:
+        ImportError: ir_measures is not installed.
+    """
+    try:
+        from ir_measures import RR, Success, nDCG
+    except ImportError as error:
+        raise ImportError("The benchmark needs ir_measures: pip install 'korean-rag[eval]'") from error
+    return {
+        "hit_rate@1": Success @ 1,
+        f"hit_rate@{k}": Success @ k,
+        f"mrr@{k}": RR @ k,
+        f"ndcg@{k}": nDCG @ k,
+    }
+
+
+def question_scores(qrels: Qrels, run: Run, k: int = 10) -> dict[str, dict[str, float]]:
+    """Return, by metric, every question's score in the order of ``qrels``.
+
+    A question that found nothing scores 0 and counts. Questions that only the run has do not.
+
+    Args:
+        qrels: What is relevant; at least one document for each question.
+        run: What was found; equal scores rank by doc_id.
+        k: Where the metrics cut off.
+    """
+    from ir_measures import iter_calc
+
+    wanted = measures(k)
+    names = {measure: name for name, measure in wanted.items()}
+    relevant = {query_id: dict.fromkeys(doc_ids, 1) for query_id, doc_ids in qrels.items()}
+    ranked = {query_id: _without_ties(run[query_id]) for query_id in relevant if query_id in run}
+    scores: dict[str, dict[str, float]] = {name: dict.fromkeys(relevant, 0.0) for name in wanted}
+    for metric in iter_calc(list(names), relevant, ranked):
+        scores[names[metric.measure]][metric.query_id] = metric.value
+    return scores
+
+
+def mean_scores(qrels: Qrels, run: Run, k: int = 10) -> dict[str, float]:
+    """Return each metric's mean over all questions of ``qrels``; see `question_scores`."""
+    return {name: fmean(scores.values()) for name, scores in question_scores(qrels, run, k).items()}
+
+
+def _without_ties(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return scores that only keep the order, because ir_measures' providers break ties in different ways."""
+    order = sorted(scores, key=lambda doc_id: (-scores[doc_id], doc_id))
+    return {doc_id: -float(rank) for rank, doc_id in enumerate(order)}
