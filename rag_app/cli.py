@@ -1,0 +1,403 @@
+"""The command ``rag-app``: build an index, add to it, search it, ask it, check it."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rag_app.language import Say, choose_language
+from rag_app.settings import Settings
+
+if TYPE_CHECKING:
+    from langchain_core.documents import Document
+
+    from rag_app.filters import Filter
+    from rag_app.index import Index
+
+OK, FAILED, PARTLY, INTERRUPTED = 0, 1, 3, 130
+_COLUMNS = {"text": "본문", "title": "제목", "date": "날짜", "section": "분야", "source": "출처"}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0 done, 1 failed, 2 usage, 3 done but some files skipped."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    settings = Settings()
+    say = choose_language(_asked_language(arguments) or settings.lang)
+    options = _parser(settings, say).parse_args(arguments)
+    try:
+        return int(options.run(options, say))
+    except KeyboardInterrupt:
+        print(say("멈췄습니다. 색인은 그대로입니다.", "Stopped. The index is as it was."), file=sys.stderr)
+        return INTERRUPTED
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"rag-app: {message}", file=sys.stderr)
+        return FAILED
+
+
+def _asked_language(arguments: Sequence[str]) -> str | None:
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--lang")
+    return str(first.parse_known_args(arguments)[0].lang or "") or None
+
+
+def _parser(settings: Settings, say: Say) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rag-app",
+        description=say(
+            "한국어 문서를 색인하고, 찾고, 출처를 밝혀 답합니다.",
+            "Index Korean documents, search them, and get answers with their sources.",
+        ),
+        epilog=say(
+            "종료 상태: 0 완료, 1 실패, 2 사용법 오류, 3 완료했으나 건너뛴 파일 있음, 130 중단.",
+            "Exit status: 0 done, 1 failed, 2 wrong usage, 3 done but some files were skipped, 130 interrupted.",
+        ),
+    )
+    parser.add_argument("--version", action="version", version=f"rag-app {version('korean-rag')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--index",
+        type=Path,
+        default=settings.index,
+        metavar="DIR",
+        help=say("색인 폴더 (기본 %(default)s, RAG_INDEX)", "the index's folder (default %(default)s, or RAG_INDEX)"),
+    )
+    common.add_argument("--lang", choices=["ko", "en"], help=say("메시지 언어", "language of the messages"))
+
+    def command(name: str, run: Callable[..., int], korean: str, english: str) -> argparse.ArgumentParser:
+        text = say(korean, english)
+        child: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text, parents=[common])
+        child.set_defaults(run=run)
+        return child
+
+    index = command("index", _index, "새 색인을 만듭니다.", "Build a new index.")
+    _add_sources(index, say)
+    index.add_argument(
+        "--model",
+        default=settings.model,
+        help=say(
+            "임베딩 모델: embedded, 폴더, 또는 Hub 이름 (기본 %(default)s)",
+            "embedding model: embedded, a folder, or a Hub id (default %(default)s)",
+        ),
+    )
+    index.add_argument(
+        "--replace",
+        action="store_true",
+        help=say("이미 있는 색인을 바꿉니다", "replace an index that is there already"),
+    )
+    index.add_argument(
+        "--passage-chars",
+        type=_positive,
+        metavar="N",
+        help=say(
+            "이보다 긴 글은 문장 단위로 나눕니다",
+            "split longer texts on sentences into passages of at most N characters",
+        ),
+    )
+    index.add_argument(
+        "--user-dictionary",
+        type=Path,
+        metavar="FILE",
+        help=say(
+            "형태소 분석 사용자 사전 (단어<탭>품사<탭>점수)", "words for the morpheme analysis (word<TAB>tag<TAB>score)"
+        ),
+    )
+
+    add = command("add", _add, "색인에 문서를 더합니다.", "Add documents to an index.")
+    _add_sources(add, say)
+    add.add_argument(
+        "--update",
+        action="store_true",
+        help=say("같은 파일에서 사라진 글은 색인에서도 지웁니다", "also drop what the same files no longer hold"),
+    )
+
+    delete = command("delete", _delete, "색인에서 문서를 지웁니다.", "Delete documents from an index.")
+    delete.add_argument("doc_ids", nargs="+", metavar="DOC_ID", help=say("지울 문서의 id", "ids of the documents"))
+
+    search = command("search", _search, "질문에 맞는 글을 찾습니다.", "Find passages for a question.")
+    _add_question(search, settings, say)
+    search.add_argument(
+        "-k",
+        type=_positive,
+        default=settings.top_n,
+        help=say("결과 수 (기본 %(default)s)", "results (default %(default)s)"),
+    )
+
+    ask = command("ask", _ask, "질문에 출처를 밝혀 답합니다.", "Answer a question, with sources.")
+    _add_question(ask, settings, say)
+    ask.add_argument(
+        "--chat-model",
+        default=settings.chat_model,
+        metavar="NAME",
+        help=say(
+            "언어 모델: openai:..., ollama:..., http://주소/v1#모델 (없으면 기사 문장을 인용)",
+            "chat model: openai:..., ollama:..., http://host/v1#model (none: sentences are quoted)",
+        ),
+    )
+    ask.add_argument(
+        "--sources",
+        type=_positive,
+        default=settings.sources,
+        metavar="N",
+        help=say("답에 쓸 글의 수 (기본 %(default)s)", "passages to answer from (default %(default)s)"),
+    )
+
+    check = command("check", _check, "색인이 온전한지 검사합니다.", "Check that an index is sound.")
+    check.add_argument("--json", action="store_true", help=say("JSON으로 출력", "print JSON"))
+    return parser
+
+
+def _add_sources(parser: argparse.ArgumentParser, say: Say) -> None:
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help=say(
+            "파일, 폴더, sample(예제 뉴스), klue(KLUE-MRC 기사)",
+            "a file, a folder, sample (the bundled news), or klue (the articles of KLUE-MRC)",
+        ),
+    )
+    for field, korean in [
+        ("text", "본문"),
+        ("title", "제목"),
+        ("date", "날짜"),
+        ("section", "분야"),
+        ("source", "출처"),
+    ]:
+        parser.add_argument(
+            f"--{field}-column",
+            metavar="NAME",
+            help=say(f"csv와 jsonl에서 {korean}이 든 열", f"column of csv and jsonl files that holds the {field}"),
+        )
+    parser.add_argument("--quiet", action="store_true", help=say("진행 막대 없이", "no progress bar"))
+
+
+def _add_question(parser: argparse.ArgumentParser, settings: Settings, say: Say) -> None:
+    parser.add_argument("question", metavar="QUESTION", help=say("질문", "the question"))
+    parser.add_argument("--json", action="store_true", help=say("JSON으로 출력", "print JSON"))
+    parser.add_argument(
+        "--reranker",
+        default=settings.reranker,
+        metavar="NAME",
+        help=say("재순위 모델: 폴더 또는 Hub 이름", "cross-encoder that reranks: a folder or a Hub id"),
+    )
+    parser.add_argument(
+        "--candidates",
+        type=_positive,
+        default=settings.k,
+        metavar="N",
+        help=say("재순위할 글의 수 (기본 %(default)s)", "passages handed to the reranker (default %(default)s)"),
+    )
+    parser.add_argument("--section", action="append", help=say("이 분야의 기사만", "only articles of this section"))
+    parser.add_argument("--since", metavar="DATE", help=say("이 날짜부터 (2025-01-31)", "from this date (2025-01-31)"))
+    parser.add_argument("--until", metavar="DATE", help=say("이 날짜까지", "up to this date"))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"want a number of at least 1, got {text}")
+    return value
+
+
+def _index(options: argparse.Namespace, say: Say) -> int:
+    from rag_app.documents import PASSAGE_CHARS
+    from rag_app.embeddings import load_embeddings
+    from rag_app.index import build_index
+
+    started = time.perf_counter()
+    skipped: list[str] = []
+    index = build_index(
+        options.index,
+        _read_sources(options, skipped, say),
+        load_embeddings(options.model),
+        passage_chars=options.passage_chars or PASSAGE_CHARS,
+        user_dictionary=options.user_dictionary,
+        replace=options.replace,
+        progress=not options.quiet,
+    )
+    documents, passages = (index.snapshot.manifest[key] for key in ("documents", "passages"))
+    seconds = time.perf_counter() - started
+    print(
+        say(
+            f"{options.index}: 문서 {documents:,}건, 단락 {passages:,}개를 색인했습니다 ({seconds:.1f}초).",
+            f"{options.index}: {documents:,} documents in {passages:,} passages indexed ({seconds:.1f} s).",
+        )
+    )
+    return _report_skipped(skipped, say)
+
+
+def _add(options: argparse.Namespace, say: Say) -> int:
+    from rag_app.index import open_index
+
+    skipped: list[str] = []
+    index = open_index(options.index)
+    documents = _read_sources(options, skipped, say)
+    changes = (index.update if options.update else index.add)(documents, progress=not options.quiet)
+    print(
+        say(
+            f"더함 {changes.added:,}, 이미 있음 {changes.skipped:,}, 지움 {changes.removed:,}.",
+            f"Added {changes.added:,}, there already {changes.skipped:,}, removed {changes.removed:,}.",
+        )
+    )
+    return _report_skipped(skipped, say)
+
+
+def _delete(options: argparse.Namespace, say: Say) -> int:
+    from rag_app.index import open_index
+
+    index = open_index(options.index)
+    unknown = [doc_id for doc_id in options.doc_ids if doc_id not in index.document_ids()]
+    changes = index.delete(options.doc_ids)
+    print(say(f"지움 {changes.removed:,}.", f"Removed {changes.removed:,}."))
+    if unknown:
+        print(say("색인에 없는 id:", "Not in the index:"), *unknown, file=sys.stderr)
+    return PARTLY if unknown else OK
+
+
+def _search(options: argparse.Namespace, say: Say) -> int:
+    from rag_app.retrieval import build_retriever
+
+    index = _open(options)
+    compressor = _load_reranker(options.reranker, top_n=options.k)
+    retriever = build_retriever(
+        index, compressor=compressor, k=max(options.candidates, options.k), top_n=options.k, filter=_filter(options)
+    )
+    results = [_as_record(document) for document in retriever.invoke(options.question)]
+    if options.json:
+        print(json.dumps(results, ensure_ascii=False, indent=2))
+    elif not results:
+        print(say("찾은 글이 없습니다.", "Nothing was found."))
+    else:
+        for rank, result in enumerate(results, start=1):
+            print(f"{rank:>2}. {_headline(result['metadata'])}  ({result['score']:.3f})")
+            print(f"    {_shorten(result['text'])}")
+    return OK
+
+
+def _ask(options: argparse.Namespace, say: Say) -> int:
+    from rag_app.chain import build_chain
+    from rag_app.retrieval import build_retriever
+
+    index = _open(options)
+    chat_model = None
+    if options.chat_model:
+        from rag_app.chat_models import load_chat_model
+
+        chat_model = load_chat_model(options.chat_model)
+    compressor = _load_reranker(options.reranker, top_n=max(10, options.sources))
+    retriever = build_retriever(index, compressor=compressor, k=options.candidates, filter=_filter(options))
+    chain = build_chain(
+        retriever, embeddings=index.embeddings, chat_model=chat_model, max_sources=options.sources, lang=say.lang
+    )
+    answer: dict[str, Any] = {"question": options.question, "answer": "", "refused": False, "documents": []}
+    for chunk in chain.stream({"question": options.question}):
+        answer = {**answer, **chunk, "answer": answer["answer"] + chunk.get("answer", "")}
+        if not options.json:
+            print(chunk.get("answer", ""), end="", flush=True)
+    if options.json:
+        sources = [_as_record(document) for document in answer.pop("documents")]
+        print(json.dumps({**answer, "sources": sources}, ensure_ascii=False, indent=2))
+        return OK
+    print()
+    if answer["documents"]:
+        print(say("\n가까운 기사:", "\nNearest articles:") if answer["refused"] else say("\n출처:", "\nSources:"))
+    for number, document in enumerate(answer["documents"], start=1):
+        print(f"[{document.metadata.get('citation', number)}] {_headline(document.metadata)}")
+    return OK
+
+
+def _check(options: argparse.Namespace, say: Say) -> int:
+    from rag_app.index import check_index
+
+    problems = check_index(options.index)
+    if options.json:
+        report = {"index": str(options.index), "sound": not problems, "problems": problems}
+        print(json.dumps(report, ensure_ascii=False))
+    elif problems:
+        print(*problems, sep="\n")
+    else:
+        print(say(f"{options.index}: 이상 없습니다.", f"{options.index} is sound."))
+    return FAILED if problems else OK
+
+
+def _read_sources(options: argparse.Namespace, skipped: list[str], say: Say) -> "Iterator[Document]":
+    """Yield the documents of all named sources; broken files are named on stderr and noted in ``skipped``."""
+    from rag_app.data import load_passages
+    from rag_app.data.sources import NAMED
+    from rag_app.documents import load_documents
+    from rag_app.tables import Columns
+
+    def skip(path: Path, error: Exception) -> None:
+        skipped.append(str(path))
+        print(say(f"건너뜀: {error}", f"skipped: {error}"), file=sys.stderr)
+
+    columns = Columns(**{field: getattr(options, f"{field}_column") for field in _COLUMNS})
+    for path in options.paths:
+        if path in NAMED:
+            yield from load_passages(path)
+        else:
+            yield from load_documents(path, columns=columns, on_error=skip)
+
+
+def _report_skipped(skipped: Sequence[str], say: Say) -> int:
+    if not skipped:
+        return OK
+    print(
+        say(f"건너뛴 파일 {len(skipped)}개:", f"{len(skipped)} files skipped:"), *skipped, sep="\n  ", file=sys.stderr
+    )
+    return PARTLY
+
+
+def _open(options: argparse.Namespace) -> "Index":
+    from rag_app.index import open_index
+
+    return open_index(options.index)
+
+
+def _load_reranker(name: str | None, *, top_n: int) -> Any:
+    if name is None:
+        return None
+    from rag_app.compressors import load_reranker
+
+    return load_reranker(name, top_n=top_n)
+
+
+def _filter(options: argparse.Namespace) -> "Filter | None":
+    from rag_app.documents import iso_date
+
+    bounds = {"$gte": options.since, "$lte": options.until}
+    dates = {operator: iso_date(value) for operator, value in bounds.items() if value}
+    sections = {"$in": options.section} if options.section else None
+    return {key: condition for key, condition in {"section": sections, "date": dates}.items() if condition} or None
+
+
+def _as_record(document: "Document") -> dict[str, Any]:
+    metadata = dict(document.metadata)
+    return {
+        "doc_id": metadata["doc_id"],
+        "score": metadata.get("score"),
+        "text": document.page_content,
+        "metadata": metadata,
+    }
+
+
+def _headline(metadata: dict[str, Any]) -> str:
+    details = ", ".join(str(metadata[key]) for key in ("source", "date", "section") if metadata.get(key))
+    title = metadata.get("title") or metadata.get("path") or metadata["doc_id"]
+    return f"{title} ({details})" if details else str(title)
+
+
+def _shorten(text: str, width: int = 160) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
