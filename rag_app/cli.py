@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag_app.language import Say, choose_language
+from rag_app.language import Say, choose_language, language_of
 from rag_app.settings import Settings
 
 if TYPE_CHECKING:
@@ -293,8 +293,9 @@ def _ask(options: argparse.Namespace, say: Say) -> int:
         chat_model = load_chat_model(options.chat_model)
     compressor = _load_reranker(options.reranker, top_n=max(10, options.sources))
     retriever = build_retriever(index, compressor=compressor, k=options.candidates, filter=_filter(options))
+    lang = language_of(options.question, say.lang)
     chain = build_chain(
-        retriever, embeddings=index.embeddings, chat_model=chat_model, max_sources=options.sources, lang=say.lang
+        retriever, embeddings=index.embeddings, chat_model=chat_model, max_sources=options.sources, lang=lang
     )
     answer: dict[str, Any] = {"question": options.question, "answer": "", "refused": False, "documents": []}
     for chunk in chain.stream({"question": options.question}):

@@ -1,6 +1,7 @@
 """Korean or English messages, as the user asked or the locale says."""
 
 import os
+import re
 from typing import Literal, NamedTuple
 
 Lang = Literal["ko", "en"]
@@ -21,10 +22,15 @@ class Say(NamedTuple):
 
 
 def choose_language(asked: str | None) -> Say:
-    """Return the messages in the language asked for, else in the locale's, else in English.
+    """Return the messages in the language asked for, else in the locale's, else in Korean.
 
     Args:
         asked: ``"ko"``, ``"en"`` or None.
     """
     locale = asked or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    return Say("ko" if locale.lower().startswith("ko") else "en")
+    return Say("en" if locale.lower().startswith("en") else "ko")
+
+
+def language_of(question: str, otherwise: Lang) -> Lang:
+    """Return the language to answer a question in: Korean if there is Hangul in it."""
+    return "ko" if re.search("[\u1100-\u11ff\u3131-\u318e가-힣]", question) else otherwise

@@ -25,4 +25,4 @@ class Settings(BaseSettings):
     chat_model: str | None = None
     """For example ``openai:gpt-4o-mini`` or ``http://127.0.0.1:11434/v1#exaone``; none quotes the articles instead."""
     lang: str | None = None
-    """``ko`` or ``en``; the locale's language by default, Korean where it is neither."""
+    """``ko`` or ``en``; the language of the locale by default, Korean where it is neither."""

@@ -11,15 +11,28 @@ from typing import Any, NamedTuple
 from rag_app.korean import normalise
 
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
-    "text": ("context", "text", "content", "contents", "body", "article", "passage", "본문", "내용", "기사"),
-    "title": ("title", "headline", "제목"),
+    "text": (
+        "context",
+        "text",
+        "content",
+        "contents",
+        "body",
+        "article",
+        "passage",
+        "본문",
+        "내용",
+        "기사",
+        "기사본문",
+        "본문내용",
+    ),
+    "title": ("title", "headline", "제목", "기사제목"),
     "date": (
         *("date", "published", "published_at", "published_time", "publish_date", "pubdate", "datetime", "created_at"),
         *("작성일", "작성일자", "게시일", "발행일", "등록일", "날짜", "일자"),
     ),
-    "section": ("section", "category", "news_category", "분류", "섹션", "카테고리"),
-    "source": ("source", "outlet", "publisher", "press", "출처", "언론사", "매체", "매체명"),
-    "url": ("url", "link", "링크"),
+    "section": ("section", "category", "news_category", "분류", "분야", "섹션", "카테고리", "지면"),
+    "source": ("source", "outlet", "publisher", "press", "출처", "언론사", "신문사", "매체", "매체명"),
+    "url": ("url", "link", "링크", "주소"),
 }
 """Under which names, lower-cased, a column is taken for each field when none is given; the first one present wins."""
 
