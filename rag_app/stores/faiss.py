@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
-import faiss
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -18,21 +17,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from rag_app.filters import Filter, matching_ids
 from rag_app.generations import new_generation, open_generation, writing
+from rag_app.vectors import Vectors, unit_rows
 
 DOCUMENTS_FILE = "documents.jsonl"
 VECTORS_FILE = "vectors.faiss"
 FORMAT = "faiss-store-1"
-_ONE_THREAD = 100_000
 
 
 class _State(NamedTuple):
     """One version of the store, never changed: searches take it once and are untouched by later writes."""
 
     documents: dict[str, Document]
-    rows: dict[str, int]
-    ids: dict[int, str]
-    vectors: Any | None
-    """The FAISS index, None while there is no vector."""
+    vectors: Vectors
 
 
 class FaissStore(VectorStore):
@@ -48,7 +44,7 @@ class FaissStore(VectorStore):
 
     def __init__(self, embedding: Embeddings) -> None:
         self._embedding = embedding
-        self._state = _State({}, {}, {}, None)
+        self._state = _State({}, Vectors())
         self._write_lock = threading.Lock()
 
     @property
@@ -63,8 +59,8 @@ class FaissStore(VectorStore):
 
     @property
     def dimension(self) -> int | None:
-        """The number of dimensions, None while the store is empty."""
-        return None if self._state.vectors is None else int(self._state.vectors.d)
+        """The number of dimensions, None until there is a first vector."""
+        return self._state.vectors.dimension
 
     def __len__(self) -> int:
         return len(self._state.documents)
@@ -109,18 +105,21 @@ class FaissStore(VectorStore):
             ValueError: A document has no id, a vector is not finite, or the shape does not fit.
         """
         ids = [_require_id(document) for document in documents]
-        matrix = _unit_rows(vectors)
+        matrix = unit_rows(vectors)
         if len(matrix) != len(ids):
             raise ValueError(f"Got {len(matrix)} vectors for {len(ids)} documents; give one vector for each document.")
         last = {id_: position for position, id_ in enumerate(ids)}
         with self._write_lock:
-            self._state = _with_documents(_without(self._state, last), documents, matrix, last)
+            kept = _without(self._state, last)
+            added = {id_: documents[position] for id_, position in last.items()}
+            more = kept.vectors.adding(list(last), matrix[list(last.values())])
+            self._state = _State({**kept.documents, **added}, more)
         return ids
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
         """Delete documents by id, or everything when ids is None; unknown ids change nothing."""
         with self._write_lock:
-            self._state = _State({}, {}, {}, None) if ids is None else _without(self._state, ids)
+            self._state = _State({}, Vectors()) if ids is None else _without(self._state, ids)
         return True
 
     # Reading
@@ -145,21 +144,10 @@ class FaissStore(VectorStore):
             ValueError: The vector has another dimension or is not finite, or the filter names an unknown operator.
         """
         state = self._state
-        query = _unit_rows(np.asarray(vector)[np.newaxis])
-        if state.vectors is None or not state.documents or k < 1:
-            return []
-        _check_dimension(state.vectors.d, query.shape[1])
-        allowed = list(state.documents) if ids is None else [id_ for id_ in ids if id_ in state.rows]
         if filter is not None:
-            allowed = matching_ids({id_: state.documents[id_] for id_ in allowed}, filter)
-        if not allowed:
-            return []
-        only = _only(state, allowed) if len(allowed) < len(state.documents) else None
-        if len(allowed) < _ONE_THREAD:
-            faiss.omp_set_num_threads(1)  # of this thread's searches; waking a pool costs more than such a scan
-        scores, rows = state.vectors.search(query, min(k, len(allowed)), params=only)
-        hits = [(state.ids[int(row)], float(score)) for row, score in zip(rows[0], scores[0], strict=True) if row >= 0]
-        return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+            among = state.documents if ids is None else {i: state.documents[i] for i in ids if i in state.documents}
+            ids = matching_ids(among, filter)
+        return state.vectors.search(vector, k, ids=ids)
 
     def vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the stored unit vectors of known ids, ``(n, dim)`` float32.
@@ -167,11 +155,7 @@ class FaissStore(VectorStore):
         Raises:
             KeyError: An id is not in the store.
         """
-        state = self._state
-        if state.vectors is None or not ids:
-            return np.zeros((0, self.dimension or 0), dtype=np.float32)
-        rows = np.array([state.rows[id_] for id_ in ids], dtype=np.int64)
-        return np.asarray(state.vectors.reconstruct_batch(rows), dtype=np.float32)
+        return self._state.vectors.get(ids)
 
     def similarity_search_with_score_by_vector(
         self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **kwargs: Any
@@ -283,15 +267,12 @@ class FaissStore(VectorStore):
 
     def write(self, folder: Path) -> None:
         """Write the store's two files into an existing folder, without any atomicity of its own."""
-        state = self._state
+        documents, vectors = self._state
+        vectors.write(folder / VECTORS_FILE)
         with (folder / DOCUMENTS_FILE).open("w", encoding="utf-8") as file:
-            for id_, document in state.documents.items():
-                record = {"id": id_, "text": document.page_content, "metadata": document.metadata}
+            for id_ in vectors.rows:
+                record = {"id": id_, "text": documents[id_].page_content, "metadata": documents[id_].metadata}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        if state.vectors is not None:
-            vectors = self.vectors(list(state.documents))
-            rows = np.arange(len(vectors))  # `read` numbers the documents in this order again
-            faiss.write_index(_new_index(state.vectors.d, vectors, rows), str(folder / VECTORS_FILE))
 
     @classmethod
     def read(cls, folder: Path, embedding: Embeddings) -> Self:
@@ -304,12 +285,7 @@ class FaissStore(VectorStore):
         with (folder / DOCUMENTS_FILE).open(encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
         documents = {r["id"]: Document(page_content=r["text"], metadata=r["metadata"], id=r["id"]) for r in records}
-        vectors = folder / VECTORS_FILE
-        index = faiss.read_index(str(vectors)) if vectors.exists() else None
-        if (0 if index is None else index.ntotal) != len(documents):
-            raise ValueError(f"{folder} holds {len(documents)} documents but another number of vectors; rebuild it.")
-        rows = {id_: row for row, id_ in enumerate(documents)}
-        store._state = _State(documents, rows, {row: id_ for id_, row in rows.items()}, index)
+        store._state = _State(documents, Vectors.read(folder / VECTORS_FILE, list(documents)))
         return store
 
 
@@ -319,68 +295,7 @@ def _require_id(document: Document) -> str:
     return document.id
 
 
-def _unit_rows(vectors: ArrayLike) -> NDArray[np.float32]:
-    matrix = np.array(vectors, dtype=np.float32)
-    if matrix.ndim != 2:
-        raise ValueError(f"Vectors have the shape {matrix.shape}; give (n, dimension).")
-    if not np.isfinite(matrix).all():
-        raise ValueError("A vector holds NaN or infinity. Check the embedding model on the texts that were added.")
-    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return np.asarray(matrix / np.maximum(lengths, 1e-12), dtype=np.float32)
-
-
-def _check_dimension(stored: int, given: int) -> None:
-    if stored != given:
-        raise ValueError(
-            f"The store holds vectors of {stored} dimensions but got {given}. "
-            "Use the embedding model it was built with, or build it anew."
-        )
-
-
-def _new_index(dimension: int, vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> Any:
-    flat = faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
-    index = faiss.IndexIDMap2(flat)
-    flat.this.disown()
-    index.own_fields = True
-    index.add_with_ids(vectors, rows)
-    return index
-
-
-def _only(state: _State, ids: Iterable[str]) -> Any:
-    rows = np.array([state.rows[id_] for id_ in ids], dtype=np.int64)
-    return faiss.SearchParameters(sel=faiss.IDSelectorBatch(rows))
-
-
 def _without(state: _State, ids: Iterable[str]) -> _State:
-    gone = [id_ for id_ in dict.fromkeys(ids) if id_ in state.rows]
-    if not gone or state.vectors is None:
-        return state
-    index = faiss.clone_index(state.vectors)
-    index.remove_ids(np.array([state.rows[id_] for id_ in gone], dtype=np.int64))
-    removed = set(gone)
-    documents = {id_: document for id_, document in state.documents.items() if id_ not in removed}
-    rows = {id_: state.rows[id_] for id_ in documents}
-    return _State(documents, rows, {row: id_ for id_, row in rows.items()}, index)
-
-
-def _with_documents(
-    state: _State, documents: Sequence[Document], vectors: NDArray[np.float32], positions: dict[str, int]
-) -> _State:
-    if not positions:
-        return state
-    chosen = np.fromiter(positions.values(), dtype=np.int64)
-    first = max(state.ids, default=-1) + 1
-    rows = np.arange(first, first + len(chosen))
-    if state.vectors is None:
-        index = _new_index(vectors.shape[1], vectors[chosen], rows)
-    else:
-        _check_dimension(state.vectors.d, vectors.shape[1])
-        index = faiss.clone_index(state.vectors)
-        index.add_with_ids(vectors[chosen], rows)
-    new = dict(zip(positions, map(int, rows), strict=True))
-    return _State(
-        {**state.documents, **{id_: documents[position] for id_, position in positions.items()}},
-        {**state.rows, **new},
-        {**state.ids, **{row: id_ for id_, row in new.items()}},
-        index,
-    )
+    gone = set(ids)
+    documents = {id_: document for id_, document in state.documents.items() if id_ not in gone}
+    return _State(documents, state.vectors.removing(gone))
