@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rag_app.data import sample_documents
 from rag_app.embeddings import ModelEmbeddings, StaticEmbeddings, TransformerEmbeddings, load_embeddings
+from rag_app.korean import normalise
 from rag_app.models import ResolvedModel, load_sentence_transformer, load_static_model
 
 
@@ -174,6 +176,19 @@ def test_static_vectors_agree_with_model2vec(
     expected = model.encode(list(sentences), max_length=None, normalize=True)
 
     np.testing.assert_allclose(static.encode(sentences), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_embedded_models_vectors_agree_with_model2vec_on_news_passages() -> None:
+    embedded = load_embeddings()
+    assert isinstance(embedded, StaticEmbeddings)
+    passages = [document.page_content for document in sample_documents()]
+    texts = [*passages, *(text[:20] for text in passages), " ".join(passages[:20]), "KBS 2025년", "?!", ""]
+
+    expected = embedded._model.encode([normalise(text) for text in texts])
+
+    np.testing.assert_allclose(embedded.encode(texts), expected, atol=1e-5)
+    decomposed = [unicodedata.normalize("NFD", text).upper() for text in texts]
+    np.testing.assert_allclose(embedded.encode(decomposed), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int8"])

@@ -1,0 +1,1 @@
+"""Programs that build and train the models: each runs with ``python -m finetune.NAME --help``."""
