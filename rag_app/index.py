@@ -89,7 +89,7 @@ class Index:
         Raises:
             ValueError: It is damaged, or was built with another embedding model.
         """
-        if read_manifest(self.path, format=FORMAT)["generation"] == self.snapshot.manifest["generation"]:
+        if read_manifest(self.path, format=FORMAT) == self.snapshot.manifest:
             return False
         self.snapshot = _read_snapshot(self.path, self.embeddings)
         return True

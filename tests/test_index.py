@@ -165,6 +165,14 @@ def test_an_open_index_keeps_its_version_until_refreshed(index: Index) -> None:
     assert reader.refresh() is False
 
 
+def test_an_index_deleted_and_built_again_is_noticed(index: Index) -> None:
+    reader = open_index(index.path, EMBEDDINGS)
+    shutil.rmtree(index.path)
+    build_index(index.path, [BANK], EMBEDDINGS)
+    assert reader.refresh() is True
+    assert _texts(reader) == {BANK.page_content}
+
+
 def test_a_user_dictionary_travels_with_the_index(tmp_path: Path) -> None:
     words = tmp_path / "words.txt"
     words.write_text("가온누리호\tNNP\t10\n", encoding="utf-8")

@@ -1,0 +1,379 @@
+"""The page, run by Streamlit's own test harness over the bundled sample."""
+
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.documents import Document
+
+from rag_app.chain import REFUSAL
+from rag_app.data import load_retrieval_data, sample_documents
+from rag_app.documents import make_document
+from rag_app.embeddings import load_embeddings
+from rag_app.index import build_index, open_index
+from tests.openai_server import openai_server
+
+pytest.importorskip("streamlit", reason="the ui extra is not installed")
+
+import streamlit_app as page
+
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+PAGE = str(Path(page.__file__))
+ANSWERABLE = "한빛 3호 발사체에서 누출이 확인된 곳은 어디인가요?"
+UNANSWERABLE = "quantum chromodynamics lattice"
+HOSTILE = make_document(
+    "<script>alert(1)</script> 가람호수의 물은 ![그림](http://example.com/a.png)처럼 3~5도, 7~9도로 따뜻해졌다. "
+    "가람호수 관리소는 <img src=x onerror=alert(2)> 물고기가 *많이* 늘었다고 $5$ 밝혔다.",
+    title="<b>가람호수</b> [누르세요](javascript:alert(3))",
+    url="javascript:alert(4)",
+    section="<i>환경</i>",
+)
+
+
+@pytest.fixture(scope="module")
+def sample_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "index"
+    build_index(path, sample_documents(), load_embeddings())
+    return path
+
+
+@pytest.fixture
+def sample_page(sample_index: Path, monkeypatch: pytest.MonkeyPatch) -> "AppTest":
+    return _open(sample_index, monkeypatch)
+
+
+@pytest.fixture
+def hostile_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "AppTest":
+    build_index(tmp_path, [HOSTILE], load_embeddings())
+    return _open(tmp_path, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RERANKER", "CHAT_MODEL", "K", "TOP_N", "SOURCES", "MODEL"):
+        monkeypatch.delenv(f"RAG_{name}", raising=False)
+
+
+def _open(index: Path, monkeypatch: pytest.MonkeyPatch) -> "AppTest":
+    from streamlit.testing.v1 import AppTest
+
+    monkeypatch.setenv("RAG_INDEX", str(index))
+    app = AppTest.from_file(PAGE, default_timeout=30).run()
+    assert not app.exception
+    return app
+
+
+def _ask(app: "AppTest", question: str) -> "AppTest":
+    app.chat_input[0].set_value(question).run()
+    assert not app.exception
+    return app
+
+
+def _texts(app: "AppTest", kind: str) -> list[str]:
+    return [str(getattr(element, "value", "")) for element in app.get(kind)]
+
+
+def _html(app: "AppTest") -> str:
+    """Everything shown as HTML but the style sheet."""
+    return "\n".join(element.proto.body for element in app.get("html") if "<style>" not in element.proto.body)
+
+
+def _answer(app: "AppTest") -> str:
+    """The last answer as Markdown."""
+    return str(app.chat_message[-1].markdown[0].value)
+
+
+def _labelled(elements: Any, label: str) -> Any:
+    return next(element for element in elements if element.label == label)
+
+
+def test_a_question_gets_a_cited_answer_with_the_quoted_sentence_marked_in_its_source(sample_page: "AppTest") -> None:
+    app = _ask(sample_page, ANSWERABLE)
+    assert "헬륨 배관 이음매" in _answer(app)
+    assert r":blue[**\[1\]**]" in _answer(app)
+    card = _html(app).split('<div class="source"')[1]
+    assert '<div class="heading">[1] 한빛 3호 발사 14시간 앞두고 연기… 헬륨이 샜다</div>' in card
+    assert "누리통신 · 2025-01-06 · 기술" in card
+    assert "가상 기사" in card
+    assert "헬륨 배관 이음매에서" in card.split("<mark>")[1].split("</mark>")[0]
+    assert "낱말 (BM25)" in card
+    assert "재순위" not in card
+
+
+def test_a_question_no_article_answers_is_refused_with_the_nearest_articles_folded(sample_page: "AppTest") -> None:
+    app = _ask(sample_page, UNANSWERABLE)
+    assert _answer(app) == REFUSAL
+    assert [(box.label, box.proto.expanded) for box in app.expander] == [("가까운 기사 5건", False)]
+
+
+def test_a_follow_up_is_searched_with_what_it_refers_to_and_says_so(sample_page: "AppTest") -> None:
+    app = _ask(_ask(sample_page, ANSWERABLE), "그곳의 기준치는 얼마였나요?")
+    assert [text for text in _texts(app, "caption") if text.startswith("찾은 질문:")] == [
+        f"찾은 질문: {ANSWERABLE} 그곳의 기준치는 얼마였나요?"
+    ]
+
+
+def test_a_rerun_shows_the_same_answers_and_sources_without_searching_again(
+    sample_page: "AppTest", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = _ask(sample_page, ANSWERABLE)
+    answer, sources = _answer(app), _html(app)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("searched again")
+
+    monkeypatch.setattr("rag_app.retrieval.HybridRetriever._get_relevant_documents", fail)
+    app.run()
+    assert not app.exception
+    assert (_answer(app), _html(app)) == (answer, sources)
+
+
+def test_the_section_filter_limits_the_sources_and_is_named_above_the_answer(sample_page: "AppTest") -> None:
+    sections = _labelled(sample_page.sidebar.multiselect, "분야")
+    assert sections.options == ["경제", "기술", "날씨", "문화", "사회", "세계", "스포츠", "정치"]
+    sections.set_value(["경제"])
+    app = _ask(sample_page, ANSWERABLE)
+    shown = _html(app)
+    assert "· 경제 ·" in shown
+    assert "· 기술 ·" not in shown
+    assert "찾은 범위: 경제" in _texts(app, "caption")
+
+
+def test_the_date_filter_limits_the_sources(sample_page: "AppTest") -> None:
+    chosen = _labelled(sample_page.sidebar.date_input, "날짜")
+    assert chosen.value == (date(2025, 1, 5), date(2025, 6, 27))
+    chosen.set_value((date(2025, 3, 1), date(2025, 3, 31)))
+    app = _ask(sample_page, ANSWERABLE)
+    assert "2025-03-" in _html(app)
+    assert "2025-01-" not in _html(app)
+
+
+def test_the_number_of_sources_is_the_one_set(sample_page: "AppTest") -> None:
+    _labelled(sample_page.sidebar.slider, "답에 쓸 단락 수 (top_n)").set_value(2)
+    assert _html(_ask(sample_page, ANSWERABLE)).count('<div class="source"') == 2
+
+
+def test_what_an_article_holds_is_shown_as_text(hostile_page: "AppTest") -> None:
+    app = _ask(hostile_page, "가람호수의 물은 몇 도로 따뜻해졌나요?")
+    assert r"\<script\>alert\(1\)\</script\>" in _answer(app)
+    assert r"\!\[그림\]\(" in _answer(app)
+    assert r"http\://example\.com/a\.png" in _answer(app)
+    assert r"3\~5도, 7\~9도" in _answer(app)
+    shown = _html(app)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
+    assert "&lt;b&gt;가람호수&lt;/b&gt;" in shown
+    assert "&lt;i&gt;환경&lt;/i&gt;" in shown
+    for dangerous in ("<script", "<img", "<b>", "<i>", "<a ", 'href="javascript'):
+        assert dangerous not in shown
+
+
+def test_a_question_is_shown_as_text(sample_page: "AppTest") -> None:
+    app = _ask(sample_page, "![x](http://example.com/x.png) <b>한빛 3호</b>는?")
+    assert app.chat_message[0].markdown[0].value == r"\!\[x\]\(http\://example\.com/x\.png\) \<b\>한빛 3호\</b\>는?"
+
+
+def test_a_blank_question_is_asked_for_and_not_searched(sample_page: "AppTest") -> None:
+    app = _ask(sample_page, " \u200b ")
+    assert "질문이 비어 있습니다" in _texts(app, "warning")[0]
+    assert not app.chat_message
+
+
+def test_the_sample_s_own_questions_are_offered_and_asked_by_a_click(sample_page: "AppTest") -> None:
+    offered = [button.label for button in sample_page.main.button]
+    asked = {question.text for question in load_retrieval_data("sample").questions}
+    assert len(offered) == page.EXAMPLES
+    assert set(offered) <= asked
+    app = sample_page.main.button[0].click().run()
+    assert not app.exception
+    assert [message.name for message in app.chat_message] == ["user", "assistant"]
+    assert not app.main.button
+
+
+def test_another_index_offers_no_example_questions(hostile_page: "AppTest") -> None:
+    assert not hostile_page.main.button
+
+
+def test_the_conversation_can_be_cleared(sample_page: "AppTest") -> None:
+    app = _ask(sample_page, ANSWERABLE)
+    _labelled(app.sidebar.button, "대화 지우기").click().run()
+    assert not app.chat_message
+
+
+def test_articles_added_meanwhile_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_index(tmp_path, [HOSTILE], load_embeddings())
+    app = _open(tmp_path, monkeypatch)
+    open_index(tmp_path).add([make_document("누리시 시장은 새 도서관을 5월에 연다고 밝혔다.", section="사회")])
+    app = _ask(app, "누리시 도서관은 언제 여나요?")
+    assert "도서관을 5월에 연다고" in _answer(app)
+    assert any("기사 2건" in text for text in _texts(app, "caption"))
+
+
+def test_reranking_waits_for_a_model_and_then_shows_its_score(sample_page: "AppTest", tiny_cross_encoder: Path) -> None:
+    assert _labelled(sample_page.sidebar.toggle, "재순위 쓰기").disabled
+    _labelled(sample_page.sidebar.text_input, "재순위 모델").set_value(str(tiny_cross_encoder)).run()
+    toggle = _labelled(sample_page.sidebar.toggle, "재순위 쓰기")
+    assert toggle.value
+    assert not toggle.disabled
+    assert "<th>재순위</th>" in _html(_ask(sample_page, ANSWERABLE))
+    _labelled(sample_page.sidebar.toggle, "재순위 쓰기").set_value(False)
+    app = _ask(sample_page, "한파 동파 신고 건수는?")
+    assert "<th>재순위</th>" not in app.chat_message[-1].get("html")[0].proto.body
+
+
+def test_a_missing_reranker_is_an_explained_error(sample_page: "AppTest", tmp_path: Path) -> None:
+    _labelled(sample_page.sidebar.text_input, "재순위 모델").set_value(str(tmp_path / "없음")).run()
+    app = _ask(sample_page, ANSWERABLE)
+    assert "찾지 못했습니다. 이름을 확인하세요." in _texts(app, "error")[0]
+
+
+def test_a_chat_model_s_answer_is_shown_with_the_sources_it_cites(sample_page: "AppTest") -> None:
+    pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
+    with openai_server(lambda _: ["**헬륨 배관", " 이음매**입니다 [1", ", 9]. ![x](http://example.com)"]) as server:
+        _labelled(sample_page.sidebar.text_input, "채팅 모델").set_value(server.url).run()
+        app = _ask(sample_page, ANSWERABLE)
+        assert _answer(app) == r"**헬륨 배관 이음매**입니다 :blue[**\[1\]**]. \!\[x\]\(http\://example.com\)"
+        assert [box.label for box in app.expander] == ["함께 찾은 기사 4건"]
+
+
+def test_a_failing_chat_model_is_explained_without_its_key_and_the_question_can_be_asked_again(
+    sample_page: "AppTest", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
+    with openai_server(lambda _: ["답입니다 [1]."]) as server:
+        _labelled(sample_page.sidebar.text_input, "채팅 모델").set_value(f"{server.url}#tiny").run()
+        server.status = 401
+        app = _ask(sample_page, ANSWERABLE)
+        assert "채팅 모델이 답하지 않습니다" in _texts(app, "error")[0]
+        assert app.chat_message[0].markdown[0].value == page.escape_markdown(ANSWERABLE)
+        assert [box.label for box in app.expander] == ["찾은 기사 5건"]
+        assert "secret" not in str(app)
+        server.status = 200
+        app = _labelled(app.main.button, "다시 묻기").click().run()
+        assert not app.exception
+        assert not app.error
+        assert "답입니다" in _answer(app)
+        assert len(app.chat_message) == 2
+
+
+def test_a_chat_model_that_breaks_off_keeps_what_it_said(sample_page: "AppTest") -> None:
+    pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
+    with openai_server(lambda _: ["첫 조각 ", "둘째 조각 ", "셋째"]) as server:
+        server.break_after = 2
+        _labelled(sample_page.sidebar.text_input, "채팅 모델").set_value(f"{server.url}#tiny").run()
+        app = _ask(sample_page, ANSWERABLE)
+        assert app.error
+        app.run()
+        assert "첫 조각" in _answer(app)
+        assert app.error
+
+
+def test_an_interrupted_answer_is_kept_and_left_out_of_the_history(sample_page: "AppTest") -> None:
+    turns = [page.Turn("어디인가요?", answer="반쯤"), page.Turn(ANSWERABLE, answer="이음매", finished=True)]
+    sample_page.session_state["turns"] = turns
+    app = sample_page.run()
+    assert "답변이 도중에 멈췄습니다." in _texts(app, "warning")
+    assert app.chat_message[1].markdown[0].value == "반쯤"
+    assert [message.text for message in page._history(turns)] == [ANSWERABLE, "이음매"]
+
+
+def test_without_an_index_the_page_names_the_command_and_builds_the_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = _open(tmp_path / "new", monkeypatch)
+    assert f"rag-app index sample --index {tmp_path / 'new'}" in app.code[0].value
+    app.button[0].click().run()
+    assert not app.exception
+    assert app.chat_input
+    assert any("기사 168건" in text for text in _texts(app, "caption"))
+
+
+def test_a_damaged_index_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_index(tmp_path, [HOSTILE], load_embeddings())
+    (tmp_path / "000001" / "vectors.faiss").write_bytes(b"broken")
+    app = _open(tmp_path, monkeypatch)
+    assert "열지 못했습니다" in _texts(app, "error")[0]
+    assert f"rag-app check --index {tmp_path}" in app.code[0].value
+    assert not app.chat_input
+
+
+def test_an_index_built_anew_with_another_model_is_opened_with_that_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_static: Path
+) -> None:
+    build_index(tmp_path, [HOSTILE], load_embeddings())
+    app = _open(tmp_path, monkeypatch)
+    build_index(tmp_path, [HOSTILE], load_embeddings(str(tiny_static)), replace=True)
+    app.run()
+    assert not app.exception
+    assert not app.error
+    assert any(page.escape_markdown(tiny_static.name) in text for text in _texts(app, "caption"))
+
+
+def test_wrong_settings_are_explained(sample_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_K", "many")
+    assert "환경 변수" in _texts(_open(sample_index, monkeypatch), "error")[0]
+
+
+def test_the_page_shows_nothing_of_its_source(sample_page: "AppTest") -> None:
+    assert _texts(sample_page, "markdown") == ["이렇게 물어볼 수 있습니다."]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "shown"),
+    [
+        (0, 3, "<mark>a&lt;b</mark>&amp;c"),
+        (3, 5, "a&lt;b<mark>&amp;c</mark>"),
+        (2, 2, "a&lt;b&amp;c"),
+        (9, 12, "a&lt;b&amp;c"),
+    ],
+)
+def test_highlighting_marks_the_span_and_escapes_all(start: int, end: int, shown: str) -> None:
+    assert page.highlight_html("a<b&c", start, end) == shown
+
+
+def test_an_excerpt_has_a_few_words_around_the_sentence() -> None:
+    text = "앞말 " * 50 + "바로 이 문장.\n" + "뒷말 " * 50
+    start = text.index("바로")
+    shown = page.excerpt_html(text, start, start + 8)
+    assert shown.startswith("…앞말 ")
+    assert "<mark>바로 이 문장.</mark> 뒷말" in shown
+    assert shown.endswith("뒷말…")
+    assert len(shown) < 2 * page.EXCERPT_CHARS + 40
+
+
+def test_an_excerpt_of_a_short_passage_is_the_passage() -> None:
+    assert page.excerpt_html("앞. 가운데. 뒤.", 3, 7) == "앞. <mark>가운데.</mark> 뒤."
+
+
+@pytest.mark.parametrize("url", ["http://example.com/a?b=1&c=2", "https://뉴스.example/기사"])
+def test_web_addresses_become_links(url: str) -> None:
+    document = Document("본문", metadata={"url": url})
+    assert f'<a href="{url.replace("&", "&amp;")}" target="_blank" rel="noopener noreferrer">' in page.source_html(
+        document
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:text/html,x", "//example.com", "http://[", "file:///a", "", None, 5]
+)
+def test_other_addresses_do_not(url: object) -> None:
+    assert "<a" not in page.source_html(Document("본문", metadata={"url": url}))
+
+
+def test_an_address_cannot_leave_its_attribute() -> None:
+    assert 'href="http://a/&quot; onclick=' in page.source_html(
+        Document("본문", metadata={"url": 'http://a/" onclick="x'})
+    )
+
+
+def test_a_source_without_title_is_named_by_its_file() -> None:
+    assert "기사.txt" in page.source_html(Document("본문", metadata={"path": "/somewhere/기사.txt"}))
+    assert "/somewhere" not in page.source_html(Document("본문", metadata={"path": "/somewhere/기사.txt"}))
+
+
+@pytest.mark.parametrize("kind", [kind for kind, _ in page.REMEDIES])
+def test_every_kind_of_error_has_a_korean_remedy(kind: type[Exception]) -> None:
+    assert page.explain(kind("x")) == dict(page.REMEDIES)[kind]
