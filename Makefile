@@ -38,7 +38,7 @@ format: install ## rewrite the code in the project's format
 	$(BIN)/ruff format .
 
 bench: install ## hit rate and time of every system on the sample's validation questions
-	$(BIN)/python -m eval.hit_rate --data sample
+	$(BIN)/python -m eval.hit_rate --data sample --distractors sample
 
 clean: ## remove what make has made
 	rm -rf .venv .index dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

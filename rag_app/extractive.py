@@ -56,7 +56,7 @@ class SentenceWeights(NamedTuple):
     rank: float
 
 
-WEIGHTS = SentenceWeights(morphemes=3.24, bigrams=5.34, neighbours=5.89, cosine=3.4, time=2.84, number=1.87, rank=2.49)
+WEIGHTS = SentenceWeights(morphemes=2.88, bigrams=6.1, neighbours=6.29, cosine=3.41, time=2.89, number=1.85, rank=2.41)
 """Fitted by ``python -m finetune.extractive``, with the embedded model, on 400 questions of ``odqa_ko``."""
 
 

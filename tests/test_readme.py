@@ -1,0 +1,46 @@
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def _example(name: str) -> str:
+    [code] = re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return str(code)
+
+
+def test_the_example_runs_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(_example("README.md"), "README.md", "exec"), {})
+    titles, answer = capsys.readouterr().out.split("\n“", 1)
+    assert "한빛 3호" in titles.splitlines()[0]
+    assert len(titles.splitlines()) == 5
+    assert "3월 8일 새벽 완전히 열렸으며" in answer
+    assert "[1]" in answer
+
+
+def test_both_languages_show_the_same_example() -> None:
+    assert _example("README.md") == _example("README.ko.md")
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_links_and_make_targets_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#]+)\)", text):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
+        assert f"\n{target}:" in makefile, target
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_only_named_extras_exist(name: str) -> None:
+    import tomllib
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    mentioned = re.findall(r"\[([a-z]+)\]'", (ROOT / name).read_text(encoding="utf-8"))
+    assert set(mentioned) <= set(extras)
