@@ -22,9 +22,9 @@ from rag_app.models import (
     model_fingerprint,
     resolve_model,
 )
+from rag_app.token_vectors import TokenVectors
 
 if TYPE_CHECKING:
-    from model2vec import StaticModel
     from sentence_transformers import SentenceTransformer
 
 _STATIC_BATCH = 256  # texts in one call of a tokenizer
@@ -70,7 +70,7 @@ class ModelEmbeddings(Embeddings):
 
 
 class StaticEmbeddings(ModelEmbeddings):
-    """The normalised sum of fixed token vectors (Model2Vec): numpy and tokenizers, no PyTorch.
+    """The normalised sum of fixed token vectors (Model2Vec, https://github.com/MinishLab/model2vec), without PyTorch.
 
     Tokens unknown to the model are left out. Questions and passages are treated alike.
 
@@ -80,30 +80,25 @@ class StaticEmbeddings(ModelEmbeddings):
         fingerprint: See `ModelEmbeddings`.
     """
 
-    def __init__(self, model: "StaticModel", *, name: str, fingerprint: str) -> None:
+    def __init__(self, model: TokenVectors, *, name: str, fingerprint: str) -> None:
         self.name = name
         self.fingerprint = fingerprint
-        self.dimension = int(model.dim)
+        self.dimension = int(model.vectors.shape[1])
         self._model = model
-        # A token's vector is its weight times its row; models without a quantised vocabulary have neither.
-        tokens = len(model.tokens)
-        self._unknown = -1 if model.unk_token_id is None else model.unk_token_id
-        self._rows = np.arange(tokens) if model.token_mapping is None else model.token_mapping
-        self._weights = np.ones(tokens, np.float32) if model.weights is None else model.weights.astype(np.float32)
 
     def encode(self, texts: Sequence[str], *, query: bool = False, progress: bool = False) -> NDArray[np.float32]:
         """Return one vector per text; see `ModelEmbeddings.encode`."""
+        model = self._model
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         starts = range(0, len(texts), _STATIC_BATCH)
 
         def encode_batch(start: int) -> int:
             batch = [normalise(text) for text in texts[start : start + _STATIC_BATCH]]
-            # Not StaticModel.encode: it changes the tokenizer's settings on every call, under other threads' feet.
-            encodings = self._model.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            encodings = model.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
             for row, encoding in enumerate(encodings, start):
                 tokens = np.array(encoding.ids, dtype=np.int64)
-                tokens = tokens[tokens != self._unknown]
-                vectors[row] = self._weights[tokens] @ self._model.embedding[self._rows[tokens]].astype(np.float32)
+                tokens = tokens[tokens != model.unknown]
+                vectors[row] = model.weights[tokens] @ model.vectors[model.rows[tokens]].astype(np.float32)
             return len(batch)
 
         with tqdm(total=len(texts), unit="text", disable=not progress) as bar:

@@ -18,9 +18,9 @@ import numpy as np
 
 from rag_app.hub import download_model
 from rag_app.model_folders import Kind, check_folder, matching, module_folders, read_json
+from rag_app.token_vectors import TokenVectors, read_token_vectors
 
-if TYPE_CHECKING:  # torch and model2vec are imported only when a model is loaded
-    from model2vec import StaticModel
+if TYPE_CHECKING:  # torch is imported only when a model that needs it is loaded
     from sentence_transformers import CrossEncoder, SentenceTransformer
 
 logger = logging.getLogger(__name__)
@@ -83,19 +83,15 @@ def resolve_model(name: str | Path) -> ResolvedModel:
     return ResolvedModel(name, folder, check_folder(folder, name), folder.name)
 
 
-def load_static_model(name: str | Path | ResolvedModel) -> "StaticModel":
+def load_static_model(name: str | Path | ResolvedModel) -> TokenVectors:
     """Load a static model, with numpy and tokenizers alone. It reads texts of any length to their end.
 
     Raises:
         ValueError: The model is not static, or its tokenizer loses Korean; and what `resolve_model` raises.
     """
-    from model2vec import StaticModel
-
     resolved = _resolve(name, "static")
-    model = StaticModel.from_pretrained(resolved.folder, force_download=False)
-    # Not by model2vec's max_length: setting that logs a warning, and reading on costs no more than it did before.
-    model.tokenizer.no_truncation()
-    _check_korean(model.tokenizer.encode(_PROBE, add_special_tokens=False).ids, model.unk_token_id, resolved)
+    model = read_token_vectors(resolved.folder)
+    _check_korean(model.tokenizer.encode(_PROBE, add_special_tokens=False).ids, model.unknown, resolved)
     return model
 
 
@@ -226,11 +222,9 @@ def _static_modules(resolved: ResolvedModel) -> list[Any]:
 
     # StaticEmbedding.from_model2vec keeps int8, which cannot be trained, and a maximum length in the tokenizer.
     model = load_static_model(resolved)
-    table = model.embedding if model.token_mapping is None else model.embedding[model.token_mapping]
-    weights = np.ones(len(table), np.float32) if model.weights is None else model.weights
-    table = np.asarray(table * weights[:, None], dtype=np.float32)
-    if model.unk_token_id is not None:
-        table[model.unk_token_id] = 0  # model2vec leaves unknown tokens out
+    table = np.asarray(model.vectors[model.rows] * model.weights[:, None], dtype=np.float32)
+    if model.unknown is not None:
+        table[model.unknown] = 0
     return [StaticEmbedding(model.tokenizer, embedding_weights=table), Normalize()]
 
 
