@@ -153,11 +153,14 @@ def main() -> None:
     _converse(index, choices, settings)
 
 
-def highlight_html(text: str, start: int, end: int) -> str:
-    """Return a text as HTML with ``text[start:end]`` marked; nothing is marked where that is empty."""
-    if not text[start:end]:
-        return escape(text)
-    return f"{escape(text[:start])}<mark>{escape(text[start:end])}</mark>{escape(text[end:])}"
+def highlight_html(text: str, *spans: tuple[int, int]) -> str:
+    """Return a text as HTML with ``text[start:end]`` of each span marked; spans are in order and do not overlap."""
+    parts, at = [], 0
+    for start, end in spans:
+        if text[start:end]:
+            parts += [escape(text[at:start]), f"<mark>{escape(text[start:end])}</mark>"]
+            at = end
+    return "".join([*parts, escape(text[at:])])
 
 
 def web_link(url: object) -> str:
@@ -196,7 +199,7 @@ def excerpt_html(text: str, start: int, end: int) -> str:
         before = "…" + re.sub(r"^\S*\s+", "", before)
     if end + EXCERPT_CHARS < len(text):
         after = re.sub(r"\s+\S*$", "", after) + "…"
-    shown = highlight_html(before + text[start:end] + after, len(before), len(before) + end - start)
+    shown = highlight_html(before + text[start:end] + after, (len(before), len(before) + end - start))
     return shown.replace("\n", " ")
 
 
@@ -204,6 +207,7 @@ def source_html(document: Document) -> str:
     """Return a source as HTML: where it is from, the quoted sentence, and folded the whole passage and its scores."""
     metadata, text = document.metadata, document.page_content
     quote = metadata.get("quote") or {"start": 0, "end": 0}
+    spans = [(span["start"], span["end"]) for span in metadata.get("quotes", [quote])]
     details = [escape(str(metadata[key])) for key in ("source", "date", "section") if metadata.get(key)]
     if link := web_link(metadata.get("url")):
         details.append(f'<a href="{escape(link)}" target="_blank" rel="noopener noreferrer">원문 보기</a>')
@@ -214,7 +218,7 @@ def source_html(document: Document) -> str:
         f'<div class="meta">{" · ".join(details)}</div>'
         f'<div class="passage excerpt">{excerpt_html(text, quote["start"], quote["end"])}</div>'
         f"<details><summary>단락 전체와 점수</summary>"
-        f'<div class="passage">{highlight_html(text, quote["start"], quote["end"])}</div>'
+        f'<div class="passage">{highlight_html(text, *spans)}</div>'
         f"{scores_html(metadata.get('stages') or {})}</details></div>"
     )
 

@@ -57,8 +57,8 @@ def build_chain(
     ``refused``. Streamed, it comes as dictionaries that add up with ``+``: the standalone question, the documents,
     the answer in pieces, ``refused``. ``documents`` may come a second time, after the answer of a chat model, and
     then replaces the first: only then is it known what was cited. Each document is a copy with ``citation`` (the
-    number in its markers ``[1]``), ``cited``, and ``quote``, the ``start`` and ``end`` in its ``page_content`` of
-    the sentence to highlight, in its metadata.
+    number in its markers ``[1]``), ``cited``, ``quote``, the ``start`` and ``end`` in its ``page_content`` of the
+    best sentence, and ``quotes``, those of all sentences to highlight, in its metadata.
 
     Args:
         retriever: From `rag_app.retrieval.build_retriever`, or any other.
@@ -125,7 +125,8 @@ def _extractive_plan(question: str, standalone: str, documents: Sequence[Documen
     cited = list(dict.fromkeys(extract.document for extract in chosen))
     order = [*cited, *(place for place in range(len(documents)) if place not in cited)]
     moved = {place: new for new, place in enumerate(order)}
-    quotes = best_quotes([*chosen, *rank_sentences(standalone, documents)])
+    quotes = best_quotes(rank_sentences(standalone, documents))
+    quotes |= {place: [extract for extract in chosen if extract.document == place] for place in cited}
     quoted = {moved[place]: quote for place, quote in quotes.items()}
     sources = number_sources([documents[place] for place in order], quoted, cited=range(len(cited)))
     extracts = [extract._replace(document=moved[extract.document]) for extract in chosen]

@@ -53,12 +53,12 @@ class CitationFilter:
         return (match[0][0] if match[0][0].isspace() else "") + markers if markers else ""
 
 
-def number_sources(documents: Sequence[Document], quotes: dict[int, Extract], cited: Iterable[int]) -> Sources:
-    """Return copies of documents with ``citation`` (from 1, their place), ``cited``, and ``quote``.
+def number_sources(documents: Sequence[Document], quotes: dict[int, list[Extract]], cited: Iterable[int]) -> Sources:
+    """Return copies of documents with ``citation`` (from 1, their place), ``cited``, ``quote`` and ``quotes``.
 
     Args:
         documents: In citation order.
-        quotes: Each document's sentence to highlight, by place from 0.
+        quotes: Each document's sentences to highlight, best first, by place from 0.
         cited: Places, from 0, of the documents that the answer cites.
     """
     places = set(cited)
@@ -67,17 +67,17 @@ def number_sources(documents: Sequence[Document], quotes: dict[int, Extract], ci
             document,
             citation=place + 1,
             cited=place in places,
-            **({"quote": {"start": quotes[place].start, "end": quotes[place].end}} if place in quotes else {}),
+            **_spans(quotes.get(place, [])),
         )
         for place, document in enumerate(documents)
     )
 
 
-def best_quotes(ranked: Iterable[Extract]) -> dict[int, Extract]:
+def best_quotes(ranked: Iterable[Extract]) -> dict[int, list[Extract]]:
     """Return each document's best sentence, by the document's place."""
-    quotes: dict[int, Extract] = {}
+    quotes: dict[int, list[Extract]] = {}
     for extract in ranked:
-        quotes.setdefault(extract.document, extract)
+        quotes.setdefault(extract.document, [extract])
     return quotes
 
 
@@ -90,9 +90,14 @@ def mark_cited(documents: Sequence[Document], answer: str) -> Sources:
     marked = Sources()
     for place, document in enumerate(documents):
         best = rank_sentences(claims[place], [document])[:1] if claims.get(place) else []
-        quote = {"quote": {"start": best[0].start, "end": best[0].end}} if best else {}
-        marked.append(_with(document, cited=place in claims, **quote))
+        marked.append(_with(document, cited=place in claims, **_spans(best)))
     return marked
+
+
+def _spans(extracts: Sequence[Extract]) -> dict[str, object]:
+    """Return the metadata that tells where a document's quoted sentences stand: the best one, and all in order."""
+    spans = [{"start": extract.start, "end": extract.end} for extract in extracts]
+    return {"quote": spans[0], "quotes": sorted(spans, key=lambda span: span["start"])} if spans else {}
 
 
 def _with(document: Document, **metadata: object) -> Document:

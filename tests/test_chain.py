@@ -89,7 +89,8 @@ def test_an_extractive_answer_quotes_the_passage_and_cites_it() -> None:
     assert result["refused"] is False
     assert set(result) == {"question", "standalone_question", "documents", "answer", "refused"}
     for quote, number in re.findall(r"“(.*?)” \[(\d+)\]", result["answer"]):
-        assert quote in result["documents"][int(number) - 1].page_content
+        source = result["documents"][int(number) - 1]
+        assert quote in [source.page_content[slice(*span.values())] for span in source.metadata["quotes"]]
 
 
 def test_documents_come_in_citation_order_with_the_sentence_to_highlight() -> None:

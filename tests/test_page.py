@@ -331,7 +331,11 @@ def test_the_page_shows_nothing_of_its_source(sample_page: "AppTest") -> None:
     ],
 )
 def test_highlighting_marks_the_span_and_escapes_all(start: int, end: int, shown: str) -> None:
-    assert page.highlight_html("a<b&c", start, end) == shown
+    assert page.highlight_html("a<b&c", (start, end)) == shown
+
+
+def test_every_quoted_sentence_is_marked() -> None:
+    assert page.highlight_html("가<나. 다. 라.", (0, 4), (8, 10)) == "<mark>가&lt;나.</mark> 다. <mark>라.</mark>"
 
 
 def test_an_excerpt_has_a_few_words_around_the_sentence() -> None:
