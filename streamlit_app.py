@@ -6,15 +6,12 @@ It starts from the same ``RAG_*`` settings as ``rag-app``; see `rag_app.settings
 wrote is shown as text, never as HTML or an image; the only links are addresses that one can read.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from html import escape
 from itertools import chain
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import streamlit as st
 from langchain_core.documents import Document
@@ -29,16 +26,13 @@ from rag_app.embeddings import load_embeddings
 from rag_app.generations import MANIFEST
 from rag_app.index import Index, build_index, open_index
 from rag_app.korean import analyzer, normalise
+from rag_app.rendering import answer_markdown, escape_markdown, source_html
 from rag_app.retrieval import build_retriever
 from rag_app.settings import Settings
 
 TITLE = "뉴스에 묻기"
 EXAMPLES = 4
 MAX_SOURCES, MAX_CANDIDATES = 20, 200
-# Streamlit's Markdown knows formulas, colours and bare addresses. (No docstrings here: it would show them on the page.)
-MARKUP = frozenset("\\`*_{}[]()<>#+-.!|~$:=&")
-EXCERPT_CHARS = 60
-STAGES = {"lexical": "낱말 (BM25)", "dense": "뜻 (코사인)", "fusion": "합산", "rerank": "재순위"}
 
 # What to do about an error, by its type; the first that fits counts. Any other exception is a bug and looks like one.
 REMEDIES: tuple[tuple[type[Exception], str], ...] = (
@@ -151,91 +145,6 @@ def main() -> None:
     if facets.fictional:
         st.caption("이 색인에는 시험용으로 지어낸 가상 기사가 있습니다. 실제 뉴스가 아닙니다.")
     _converse(index, choices, settings)
-
-
-def highlight_html(text: str, *spans: tuple[int, int]) -> str:
-    """Return a text as HTML with ``text[start:end]`` of each span marked; spans are in order and do not overlap."""
-    parts, at = [], 0
-    for start, end in spans:
-        if text[start:end]:
-            parts += [escape(text[at:start]), f"<mark>{escape(text[start:end])}</mark>"]
-            at = end
-    return "".join([*parts, escape(text[at:])])
-
-
-def web_link(url: object) -> str:
-    """Return an http(s) address as it is, anything else as an empty string."""
-    try:
-        parts = urlsplit(str(url))
-    except ValueError:
-        return ""
-    return str(url) if parts.scheme in {"http", "https"} and parts.hostname else ""
-
-
-def escape_markdown(text: str, keep: str = "") -> str:
-    """Return Markdown that shows a text as it is, except that the punctuation in ``keep`` keeps its meaning."""
-    return "".join(f"\\{c}" if c in MARKUP and c not in keep else c for c in text)
-
-
-def answer_markdown(piece: str, *, written: bool) -> str:
-    """Return a piece of an answer as Markdown: its citation markers stand out, emphasis and lists only if written.
-
-    Everything else is text. Else "3~5도, 7~9도" would be struck through, a price in dollars become a formula, and an
-    image in an article or a model's answer would be fetched.
-    """
-    parts = re.split(r"(\[\d{1,3}\])", piece)
-    keep = "*-." if written else ""
-    return "".join(
-        f":blue[**{escape_markdown(part)}**]" if number % 2 else escape_markdown(part, keep)
-        for number, part in enumerate(parts)
-    )
-
-
-def excerpt_html(text: str, start: int, end: int) -> str:
-    """Return ``text[start:end]`` marked, on one line with a few words around it; cut between words if there are any."""
-    before = text[max(0, start - EXCERPT_CHARS) : start]
-    after = text[end : end + EXCERPT_CHARS]
-    if start > EXCERPT_CHARS:
-        before = "…" + re.sub(r"^\S*\s+", "", before)
-    if end + EXCERPT_CHARS < len(text):
-        after = re.sub(r"\s+\S*$", "", after) + "…"
-    shown = highlight_html(before + text[start:end] + after, (len(before), len(before) + end - start))
-    return shown.replace("\n", " ")
-
-
-def source_html(document: Document) -> str:
-    """Return a source as HTML: where it is from, the quoted sentence, and folded the whole passage and its scores."""
-    metadata, text = document.metadata, document.page_content
-    quote = metadata.get("quote") or {"start": 0, "end": 0}
-    spans = [(span["start"], span["end"]) for span in metadata.get("quotes", [quote])]
-    details = [escape(str(metadata[key])) for key in ("source", "date", "section") if metadata.get(key)]
-    if link := web_link(metadata.get("url")):
-        details.append(f'<a href="{escape(link)}" target="_blank" rel="noopener noreferrer">원문 보기</a>')
-    if metadata.get("fictional") is True:
-        details.append('<span class="badge">가상 기사</span>')
-    return (
-        f'<div class="source" lang="ko"><div class="heading">{escape(_headline(document))}</div>'
-        f'<div class="meta">{" · ".join(details)}</div>'
-        f'<div class="passage excerpt">{excerpt_html(text, quote["start"], quote["end"])}</div>'
-        f"<details><summary>단락 전체와 점수</summary>"
-        f'<div class="passage">{highlight_html(text, *spans)}</div>'
-        f"{scores_html(metadata.get('stages') or {})}</details></div>"
-    )
-
-
-def scores_html(stages: dict[str, dict[str, Any]]) -> str:
-    """Return a table of each stage's rank and score, in the order in which they ran; empty without stages."""
-    rows = [
-        f"<tr><th>{escape(STAGES.get(name, name))}</th><td>{stage['rank']}위</td><td>{_score(stage)}</td></tr>"
-        for name, stage in stages.items()
-    ]
-    head = "<tr><th>단계</th><th>순위</th><th>점수</th></tr>"
-    return f'<table class="scores"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>' if rows else ""
-
-
-def _score(stage: dict[str, Any]) -> str:
-    share = f" (최대치의 {stage['coverage']:.0%})" if "coverage" in stage else ""
-    return f"{stage['score']:.3f}{share}"
 
 
 def explain(error: Exception) -> str:
@@ -533,12 +442,6 @@ def _show_outcome(turn: Turn, *, last: bool) -> None:
         kind = "가까운" if turn.refused else "함께 찾은" if cited else "찾은"
         with st.expander(f"{kind} 기사 {len(rest)}건"):
             st.html("".join(map(source_html, rest)))
-
-
-def _headline(document: Document) -> str:
-    metadata = document.metadata
-    title = metadata.get("title") or PurePath(str(metadata.get("path") or "")).name or "제목 없음"
-    return f"[{metadata['citation']}] {title}" if "citation" in metadata else str(title)
 
 
 if __name__ == "__main__":

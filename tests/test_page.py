@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from langchain_core.documents import Document
 
 from rag_app.chain import REFUSAL
 from rag_app.data import load_retrieval_data, sample_documents
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.index import build_index, open_index
+from rag_app.rendering import escape_markdown
 from tests.openai_server import openai_server
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
@@ -248,7 +248,7 @@ def test_a_failing_chat_model_is_explained_without_its_key_and_the_question_can_
         server.status = 401
         app = _ask(sample_page, ANSWERABLE)
         assert "채팅 모델이 답하지 않습니다" in _texts(app, "error")[0]
-        assert app.chat_message[0].markdown[0].value == page.escape_markdown(ANSWERABLE)
+        assert app.chat_message[0].markdown[0].value == escape_markdown(ANSWERABLE)
         assert [box.label for box in app.expander] == ["찾은 기사 5건"]
         assert "secret" not in str(app)
         server.status = 200
@@ -309,7 +309,7 @@ def test_an_index_built_anew_with_another_model_is_opened_with_that_model(
     app.run()
     assert not app.exception
     assert not app.error
-    assert any(page.escape_markdown(tiny_static.name) in text for text in _texts(app, "caption"))
+    assert any(escape_markdown(tiny_static.name) in text for text in _texts(app, "caption"))
 
 
 def test_wrong_settings_are_explained(sample_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,63 +319,6 @@ def test_wrong_settings_are_explained(sample_index: Path, monkeypatch: pytest.Mo
 
 def test_the_page_shows_nothing_of_its_source(sample_page: "AppTest") -> None:
     assert _texts(sample_page, "markdown") == ["이렇게 물어볼 수 있습니다."]
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "shown"),
-    [
-        (0, 3, "<mark>a&lt;b</mark>&amp;c"),
-        (3, 5, "a&lt;b<mark>&amp;c</mark>"),
-        (2, 2, "a&lt;b&amp;c"),
-        (9, 12, "a&lt;b&amp;c"),
-    ],
-)
-def test_highlighting_marks_the_span_and_escapes_all(start: int, end: int, shown: str) -> None:
-    assert page.highlight_html("a<b&c", (start, end)) == shown
-
-
-def test_every_quoted_sentence_is_marked() -> None:
-    assert page.highlight_html("가<나. 다. 라.", (0, 4), (8, 10)) == "<mark>가&lt;나.</mark> 다. <mark>라.</mark>"
-
-
-def test_an_excerpt_has_a_few_words_around_the_sentence() -> None:
-    text = "앞말 " * 50 + "바로 이 문장.\n" + "뒷말 " * 50
-    start = text.index("바로")
-    shown = page.excerpt_html(text, start, start + 8)
-    assert shown.startswith("…앞말 ")
-    assert "<mark>바로 이 문장.</mark> 뒷말" in shown
-    assert shown.endswith("뒷말…")
-    assert len(shown) < 2 * page.EXCERPT_CHARS + 40
-
-
-def test_an_excerpt_of_a_short_passage_is_the_passage() -> None:
-    assert page.excerpt_html("앞. 가운데. 뒤.", 3, 7) == "앞. <mark>가운데.</mark> 뒤."
-
-
-@pytest.mark.parametrize("url", ["http://example.com/a?b=1&c=2", "https://뉴스.example/기사"])
-def test_web_addresses_become_links(url: str) -> None:
-    document = Document("본문", metadata={"url": url})
-    assert f'<a href="{url.replace("&", "&amp;")}" target="_blank" rel="noopener noreferrer">' in page.source_html(
-        document
-    )
-
-
-@pytest.mark.parametrize(
-    "url", ["javascript:alert(1)", "data:text/html,x", "//example.com", "http://[", "file:///a", "", None, 5]
-)
-def test_other_addresses_do_not(url: object) -> None:
-    assert "<a" not in page.source_html(Document("본문", metadata={"url": url}))
-
-
-def test_an_address_cannot_leave_its_attribute() -> None:
-    assert 'href="http://a/&quot; onclick=' in page.source_html(
-        Document("본문", metadata={"url": 'http://a/" onclick="x'})
-    )
-
-
-def test_a_source_without_title_is_named_by_its_file() -> None:
-    assert "기사.txt" in page.source_html(Document("본문", metadata={"path": "/somewhere/기사.txt"}))
-    assert "/somewhere" not in page.source_html(Document("본문", metadata={"path": "/somewhere/기사.txt"}))
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in page.REMEDIES])
