@@ -28,7 +28,7 @@ from rag_app.index import Index, build_index, open_index
 from rag_app.korean import analyzer, normalise
 from rag_app.rendering import answer_markdown, escape_markdown, source_html
 from rag_app.retrieval import build_retriever
-from rag_app.settings import Settings
+from rag_app.settings import Settings, load_settings
 
 TITLE = "뉴스에 묻기"
 EXAMPLES = 4
@@ -128,7 +128,7 @@ def main() -> None:
     st.html(CSS)
     st.title(TITLE, anchor=False)
     try:
-        settings = Settings()
+        settings = load_settings()
     except ValueError as error:
         _show_error("환경 변수(RAG_...) 설정이 잘못되었습니다.", str(error))
         return
@@ -192,7 +192,8 @@ def _reranker(name: str) -> CrossEncoderCompressor:
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _chat_model(name: str) -> BaseChatModel:
-    return load_chat_model(name)
+    settings = load_settings()  # its key goes to the address it was set for, not to whatever a visitor types
+    return load_chat_model(name, **(settings.chat_options() if name == settings.chat_model else {}))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)

@@ -17,7 +17,8 @@ CONNECT_TIMEOUT = 5.0
 
 REMEDIES: dict[int, str] = {
     400: "It refused the request: check the model's name and the options.",
-    401: "Set the provider's key in the environment (OPENAI_API_KEY for openai:... and https URLs) or pass api_key=...",
+    401: "Set the provider's key in the environment (OPENAI_API_KEY for openai:..., RAG_CHAT_API_KEY for an address) "
+    "or pass api_key=...",
     403: "The key has no right to this model: choose another model or another key.",
     404: "Check the address (most servers want it to end in /v1) and the model's name (URL#model).",
     429: "The limit of requests or the credit is used up: wait, or choose another model.",
@@ -33,9 +34,9 @@ class ChatModelError(ConnectionError):
 def load_chat_model(name: str, **options: Any) -> BaseChatModel:
     """Return the chat model of a name.
 
-    Nothing is sent to it yet, except that a URL without a model's name asks the server which models it has. A plain
-    ``http`` URL never gets the key in the environment, which would travel readable: it gets the one passed as
-    ``api_key``, or a placeholder, which is all a local server wants.
+    Nothing is sent to it yet, except that a URL without a model's name asks the server which models it has. A URL
+    never gets the key in the environment, unless it is OpenAI's own: it gets the one passed as ``api_key``, or a
+    placeholder, which is all a local server wants.
 
     Args:
         name: ``https://host/v1`` or ``http://host:port/v1``, with ``#model`` if the server has several, for anything
@@ -81,7 +82,7 @@ def _load_url(name: str, options: dict[str, Any]) -> BaseChatModel:
         )
     address = urlunsplit(parts._replace(fragment=""))
     options = {"timeout": openai.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT), "max_retries": 1, **options}
-    if parts.scheme == "http":
+    if (parts.scheme, parts.hostname) != ("https", "api.openai.com"):
         options.setdefault("api_key", _KEYLESS)
     with _constructing(address):
         model = parts.fragment or _only_model(address, options)

@@ -6,12 +6,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag_app.language import Say, choose_language, language_of
-from rag_app.settings import Settings
+from rag_app.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -26,10 +27,10 @@ _COLUMNS = {"text": "본문", "title": "제목", "date": "날짜", "section": "�
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 done, 1 failed, 2 usage, 3 done but some files skipped."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    settings = Settings()
-    say = choose_language(_asked_language(arguments) or settings.lang)
-    options = _parser(settings, say).parse_args(arguments)
+    locale = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    say = choose_language(_asked_language(arguments), os.environ.get("RAG_LANG"), *locale)
     try:
+        options = _parser(load_settings(), say).parse_args(arguments)
         return int(options.run(options, say))
     except KeyboardInterrupt:
         print(say("멈췄습니다. 색인은 그대로입니다.", "Stopped. The index is as it was."), file=sys.stderr)
@@ -37,9 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    except (OSError, ValueError, ImportError, KeyError) as error:
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"rag-app: {message}", file=sys.stderr)
+    except (OSError, ValueError, ImportError) as error:
+        print(f"rag-app: {error}", file=sys.stderr)
         return FAILED
 
 
@@ -199,8 +199,10 @@ def _add_question(parser: argparse.ArgumentParser, settings: Settings, say: Say)
         help=say("재순위할 글의 수 (기본 %(default)s)", "passages handed to the reranker (default %(default)s)"),
     )
     parser.add_argument("--section", action="append", help=say("이 분야의 기사만", "only articles of this section"))
-    parser.add_argument("--since", metavar="DATE", help=say("이 날짜부터 (2025-01-31)", "from this date (2025-01-31)"))
-    parser.add_argument("--until", metavar="DATE", help=say("이 날짜까지", "up to this date"))
+    parser.add_argument(
+        "--since", type=_date, metavar="DATE", help=say("이 날짜부터 (2025-01-31)", "from this date (2025-01-31)")
+    )
+    parser.add_argument("--until", type=_date, metavar="DATE", help=say("이 날짜까지", "up to this date"))
 
 
 def _positive(text: str) -> int:
@@ -208,6 +210,15 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"want a number of at least 1, got {text}")
     return value
+
+
+def _date(text: str) -> str:
+    from rag_app.documents import iso_date
+
+    try:
+        return date.fromisoformat(iso_date(text)).isoformat()
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"want a date such as 2025-01-31, got {text}") from None
 
 
 def _index(options: argparse.Namespace, say: Say) -> int:
@@ -294,7 +305,9 @@ def _ask(options: argparse.Namespace, say: Say) -> int:
     if options.chat_model:
         from rag_app.chat_models import load_chat_model
 
-        chat_model = load_chat_model(options.chat_model)
+        chat_model = load_chat_model(
+            options.chat_model, **load_settings().model_copy(update={"chat_model": options.chat_model}).chat_options()
+        )
     compressor = _load_reranker(options.reranker, top_n=max(10, options.sources))
     retriever = build_retriever(index, compressor=compressor, k=options.candidates, filter=_filter(options))
     lang = language_of(options.question, say.lang)
@@ -375,10 +388,8 @@ def _load_reranker(name: str | None, *, top_n: int) -> Any:
 
 
 def _filter(options: argparse.Namespace) -> "Filter | None":
-    from rag_app.documents import iso_date
-
     bounds = {"$gte": options.since, "$lte": options.until}
-    dates = {operator: iso_date(value) for operator, value in bounds.items() if value}
+    dates = {operator: value for operator, value in bounds.items() if value}
     sections = {"$in": options.section} if options.section else None
     return {key: condition for key, condition in {"section": sections, "date": dates}.items() if condition} or None
 
@@ -395,7 +406,7 @@ def _as_record(document: "Document") -> dict[str, Any]:
 
 def _headline(metadata: dict[str, Any]) -> str:
     details = ", ".join(str(metadata[key]) for key in ("source", "date", "section") if metadata.get(key))
-    title = metadata.get("title") or metadata.get("path") or metadata["doc_id"]
+    title = metadata.get("title") or Path(metadata.get("path", "")).name or metadata["doc_id"]
     return f"{title} ({details})" if details else str(title)
 
 

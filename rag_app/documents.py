@@ -61,6 +61,8 @@ def make_document(text: str, /, **metadata: Any) -> Document:
     if not content:
         raise ValueError("holds no text")
     clean = {key: value for key, value in _clean(metadata).items() if value not in (None, "", [], {})}
+    if "path" in clean:  # not normalised: the name of a file in decomposed Hangul opens only as it is spelt
+        clean["path"] = str(metadata["path"]).encode(errors="replace").decode()
     if "title" in clean:
         clean["title"] = " ".join(str(clean["title"]).split())
     if "date" in clean:
@@ -157,9 +159,7 @@ def _load_file(path: Path, columns: Columns) -> Iterator[Document]:
     article = None
     try:
         for record in LOADERS[path.suffix.lower()](path, columns):
-            article = make_document(record.pop("text"), **record)
-            # As given, not normalised: the name of a file in decomposed Hangul opens only as it is spelt.
-            article.metadata["path"] = str(path).encode(errors="replace").decode()
+            article = make_document(record.pop("text"), **{**record, "path": str(path.resolve())})
             yield article
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -1,5 +1,7 @@
 """Embeddings for LangChain: static models without PyTorch, and sentence-transformers models."""
 
+import hashlib
+import json
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -139,6 +141,9 @@ class TransformerEmbeddings(ModelEmbeddings):
             raise ValueError(f"Model {name!r} does not say how long its vectors are. Use one that ends in pooling.")
         self.name = name
         self.fingerprint = fingerprint
+        if query_prompt is not None or document_prompt is not None:  # they change the vectors as other weights would
+            prompts = json.dumps([query_prompt, document_prompt]).encode()
+            self.fingerprint += f"+{hashlib.sha256(prompts).hexdigest()[:16]}"
         self.dimension = dimension
         self._model = model
         self._prompts = {True: query_prompt, False: document_prompt}

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from langchain_core.documents import Document
 
+from rag_app.documents import searchable_text
 from rag_app.extractive import QUESTION_WORDS
 from rag_app.korean import analyzer, normalise
 
@@ -67,7 +68,7 @@ def gather_evidence(question: str, documents: Sequence[Document]) -> Evidence:
     """Return the best of each kind of evidence among documents whose metadata has ``stages``."""
     korean = analyzer()
     asked = set(korean.morphemes(normalise(question))) - QUESTION_WORDS
-    texts = [f"{document.metadata.get('title', '')}\n{document.page_content}" for document in documents]
+    texts = [normalise(searchable_text(document)) for document in documents]
     shares = [len(asked & set(words)) / len(asked) for words in korean.morphemes_batch(texts)] if asked else [0.0]
     return Evidence(
         _best(documents, "lexical", "coverage"),

@@ -8,6 +8,7 @@ exist. An interruption at any point leaves the old or the new state.
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
 _LOCK = "write.lock"
+_GENERATION = re.compile(r"generation-(\d{6,})")
 
 T = TypeVar("T")
 
@@ -50,7 +52,7 @@ def new_generation(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
         manifest: Stored beside the generation's number and checksums; may still be filled in the block. Must be JSON.
     """
     number = max(_numbers(folder), default=0) + 1
-    generation = folder / f"{number:06d}"
+    generation = generation_folder(folder, number)
     generation.mkdir()
     try:
         yield generation
@@ -64,7 +66,7 @@ def new_generation(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
     _replace_manifest(folder, {**manifest, "generation": number, "files": files})
     for other in _numbers(folder):
         if other != number:
-            shutil.rmtree(folder / f"{other:06d}", ignore_errors=True)
+            shutil.rmtree(generation_folder(folder, other), ignore_errors=True)
 
 
 def read_manifest(folder: Path, *, format: str) -> dict[str, Any]:
@@ -96,25 +98,40 @@ def open_generation(folder: Path, load: Callable[[Path, dict[str, Any]], T], *, 
         FileNotFoundError: There is none.
         ValueError: It is damaged or of another format.
     """
+
+    def check_and_load(generation: Path, manifest: dict[str, Any]) -> T:
+        if damaged := damaged_files(generation, manifest):
+            raise ValueError(f"Damaged in {folder}: {', '.join(damaged)}. Restore a copy or build the index anew.")
+        return load(generation, manifest)
+
+    return read_generation(folder, check_and_load, format=format)
+
+
+def read_generation(folder: Path, read: Callable[[Path, dict[str, Any]], T], *, format: str) -> T:
+    """Return what ``read`` makes of the current generation's folder and manifest, unchecked.
+
+    A writer may replace the generation while it is being read: whatever goes wrong then, the new one is read instead.
+
+    Raises:
+        FileNotFoundError: There is none.
+        ValueError: The manifest is damaged or of another format.
+    """
     while True:
         manifest = read_manifest(folder, format=format)
         try:
-            if damaged := damaged_files(folder, manifest):
-                raise ValueError(f"Damaged in {folder}: {', '.join(damaged)}. Restore a copy or build the index anew.")
-            return load(generation_folder(folder, manifest), manifest)
-        except (OSError, ValueError):
+            return read(generation_folder(folder, manifest["generation"]), manifest)
+        except Exception:
             if read_manifest(folder, format=format) == manifest:
-                raise  # otherwise a writer replaced the generation while it was being read: read the new one
+                raise
 
 
-def generation_folder(folder: Path, manifest: dict[str, Any]) -> Path:
-    """Return where a manifest's generation is."""
-    return folder / f"{int(manifest['generation']):06d}"
+def generation_folder(folder: Path, number: int) -> Path:
+    """Return where a generation is."""
+    return folder / f"generation-{number:06d}"
 
 
-def damaged_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Return what is missing, changed or superfluous in a manifest's generation, by relative path."""
-    generation = generation_folder(folder, manifest)
+def damaged_files(generation: Path, manifest: dict[str, Any]) -> list[str]:
+    """Return what is missing, changed or superfluous in a generation, by relative path."""
     named = dict(manifest["files"])
     present = {str(path.relative_to(generation)) for path in _files(generation)}
     changed = {name for name in present & set(named) if _checksum(generation / name) != named[name]}
@@ -159,4 +176,5 @@ def _replace_manifest(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _numbers(folder: Path) -> list[int]:
-    return [int(path.name) for path in folder.iterdir() if path.is_dir() and path.name.isdigit()]
+    names = (_GENERATION.fullmatch(path.name) for path in folder.iterdir() if path.is_dir())
+    return [int(name[1]) for name in names if name]

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from collections.abc import Iterable
 from importlib.metadata import version
 from itertools import islice
@@ -14,17 +15,27 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from rag_app.documents import PASSAGE_CHARS, make_document, searchable_text, split_documents
-from rag_app.embeddings import load_embeddings
-from rag_app.generations import MANIFEST, damaged_files, new_generation, open_generation, read_manifest, writing
-from rag_app.korean import Analyzer, analyzer
-from rag_app.lexical import LexicalIndex
+from rag_app.documents import PASSAGE_CHARS, document_id, make_document, searchable_text, split_documents
+from rag_app.embeddings import ModelEmbeddings, load_embeddings
+from rag_app.generations import (
+    MANIFEST,
+    damaged_files,
+    generation_folder,
+    new_generation,
+    open_generation,
+    read_generation,
+    read_manifest,
+    writing,
+)
+from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer, normalise
+from rag_app.lexical import FIELDS, LexicalIndex
 from rag_app.stores.faiss import FaissStore
 
 FORMAT = "korean-rag-1"
 _LEXICAL = "lexical"
 _USER_DICTIONARY = "user_dictionary.txt"
 _BATCH = 1024
+_RESERVED = frozenset({"doc_id", "start", "end", "stages", "score", "relevance_score"})
 
 
 class Changes(NamedTuple):
@@ -59,6 +70,7 @@ class Index:
         self.path = path
         self.embeddings = embeddings
         self.snapshot = snapshot
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """The number of passages."""
@@ -68,31 +80,17 @@ class Index:
         """Return the ids of all documents; a document has one or more passages."""
         return _document_ids(self.snapshot.store)
 
-    def article(self, doc_id: str) -> Document:
-        """Return a whole document, put together from its passages.
-
-        Raises:
-            KeyError: It is not in the index.
-        """
-        passages = [p for p in self.snapshot.store.documents.values() if p.metadata["doc_id"] == doc_id]
-        if not passages:
-            raise KeyError(f"There is no document {doc_id} in {self.path}.")
-        text = ""
-        for passage in sorted(passages, key=lambda passage: passage.metadata["start"]):
-            start: int = passage.metadata["start"]
-            text = text[:start].ljust(start) + passage.page_content
-        return make_document(text, **{**passages[0].metadata, "start": None, "end": None})
-
     def refresh(self) -> bool:
         """Read the newest committed version; return whether it is another than before.
 
         Raises:
             ValueError: It is damaged, or was built with another embedding model.
         """
-        if read_manifest(self.path, format=FORMAT) == self.snapshot.manifest:
-            return False
-        self.snapshot = _read_snapshot(self.path, self.embeddings)
-        return True
+        with self._lock:
+            if read_manifest(self.path, format=FORMAT) == self.snapshot.manifest:
+                return False
+            self.snapshot = _read_snapshot(self.path, self.embeddings)
+            return True
 
     def add(self, documents: Iterable[Document], *, progress: bool = False) -> Changes:
         """Add documents; those whose text is in the index already are skipped.
@@ -139,19 +137,27 @@ class Index:
         if not new and not removed:
             return
         before = self.snapshot
-        passages = before.store.documents.values()
-        gone = [passage.id for passage in passages if passage.id and passage.metadata["doc_id"] in removed]
+        passages = before.store.documents
+        gone = [id_ for id_, passage in passages.items() if passage.metadata["doc_id"] in removed]
         manifest = {key: value for key, value in before.manifest.items() if key not in {"generation", "files"}}
-        old = self.path / f"{before.manifest['generation']:06d}"
+        old = generation_folder(self.path, before.manifest["generation"])
         with new_generation(self.path, manifest) as folder:
-            shutil.copytree(old / _LEXICAL, folder / _LEXICAL, copy_function=_link)  # Tantivy's files never change
             if (old / _USER_DICTIONARY).exists():
                 _link(old / _USER_DICTIONARY, folder / _USER_DICTIONARY)
-            store, lexical = before.store.copy(), _open_lexical(folder)
+            store = before.store.copy()
             store.delete(gone)
-            lexical.delete(gone)
+            if before.lexical.deleted + len(gone) > len(store):  # BM25 would go by passages that are long gone
+                lexical = LexicalIndex.create(before.lexical.analyzer, folder / _LEXICAL)
+                lexical.add(store.documents, map(searchable_text, store.documents.values()))
+            else:
+                # Tantivy's files never change, so both generations can share them; only its locks must be their own.
+                ignored = shutil.ignore_patterns("*.lock")
+                shutil.copytree(old / _LEXICAL, folder / _LEXICAL, copy_function=_link, ignore=ignored)
+                lexical = LexicalIndex.open(before.lexical.analyzer, folder / _LEXICAL)
+                lexical.delete(gone)
             _fill(folder, manifest, store, lexical, new, progress=progress)
-        self.snapshot = Snapshot(read_manifest(self.path, format=FORMAT), store, lexical)
+        with self._lock:
+            self.snapshot = Snapshot(read_manifest(self.path, format=FORMAT), store, lexical)
 
 
 def build_index(
@@ -169,7 +175,8 @@ def build_index(
     Args:
         path: Created when missing.
         documents: Any LangChain documents, for example from `rag_app.documents.load_documents`. Repeated texts count
-            once.
+            once. A document goes by the hash of its text: an id of your own, and metadata under the names that
+            searches write (``doc_id``, ``start``, ``end``, ``stages``, ``score``), are kept as ``source_...``.
         embeddings: The embedding model; the index can only be opened with the same one.
         passage_chars: Longer documents are split on sentences into passages of at most this many characters.
         user_dictionary: Words for the morpheme analysis; copied into the index. See `rag_app.korean.Analyzer`.
@@ -191,13 +198,14 @@ def build_index(
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "model": _describe(embeddings),
-            "analysis": {"kiwipiepy": version("kiwipiepy"), "fields": ["bigrams", "morphemes"]},
+            "analysis": _analysis(),
             "passage_chars": passage_chars,
         }
         with new_generation(folder, manifest) as generation:
             if user_dictionary is not None:
                 shutil.copyfile(user_dictionary, generation / _USER_DICTIONARY)
-            store, lexical = FaissStore(embeddings), _open_lexical(generation)
+            store = FaissStore(embeddings)
+            lexical = LexicalIndex.create(_analyzer(generation), generation / _LEXICAL)
             _fill(generation, manifest, store, lexical, list(articles.values()), progress=progress)
         return Index(folder, embeddings, Snapshot(read_manifest(folder, format=FORMAT), store, lexical))
 
@@ -215,7 +223,10 @@ def open_index(path: str | Path, embeddings: Embeddings | None = None) -> Index:
     """
     folder = Path(path)
     if embeddings is None:
-        embeddings = load_embeddings(read_manifest(folder, format=FORMAT)["model"]["name"])
+        model = read_manifest(folder, format=FORMAT)["model"]
+        if model["fingerprint"] is None:
+            raise ValueError(f"{folder} was built with {model['name']}. Pass it: open_index(path, embeddings)")
+        embeddings = load_embeddings(model["name"])
     return Index(folder, embeddings, _read_snapshot(folder, embeddings))
 
 
@@ -228,18 +239,29 @@ def check_index(path: str | Path) -> list[str]:
     Raises:
         FileNotFoundError: There is no index.
     """
-    folder = Path(path)
     try:
-        manifest = read_manifest(folder, format=FORMAT)
+        read_generation(Path(path), _examine, format=FORMAT)
+    except _UnsoundError as error:
+        return error.problems
     except ValueError as error:
         return [str(error)]
-    if damaged := damaged_files(folder, manifest):
-        return [f"{name} is missing, changed or does not belong there." for name in damaged]
-    generation = folder / f"{manifest['generation']:06d}"
+    return []
+
+
+class _UnsoundError(Exception):
+    """What is wrong with a generation."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+
+def _examine(generation: Path, manifest: dict[str, Any]) -> None:
+    if damaged := damaged_files(generation, manifest):
+        raise _UnsoundError([f"{name} is missing, changed or does not belong there." for name in damaged])
     store = FaissStore.read(generation, _NoEmbeddings())
-    lexical_ids = sorted(_open_lexical(generation).ids())
     problems = []
-    if lexical_ids != sorted(store.documents):
+    if sorted(LexicalIndex.open(analyzer(), generation / _LEXICAL).ids()) != sorted(store.documents):
         problems.append("The lexical index and the documents hold different passages.")
     if _counts(store) != {key: manifest[key] for key in ("documents", "passages")}:
         problems.append(f"The manifest counts other documents or passages than there are: {_counts(store)}.")
@@ -248,7 +270,8 @@ def check_index(path: str | Path) -> list[str]:
     lengths = np.linalg.norm(store.vectors(list(store.documents)), axis=1)
     if not np.all((np.abs(lengths - 1) < 0.01) | (lengths == 0)):
         problems.append("Some vectors are not normalised.")
-    return problems
+    if problems:
+        raise _UnsoundError(problems)
 
 
 class _NoEmbeddings(Embeddings):
@@ -264,15 +287,26 @@ class _NoEmbeddings(Embeddings):
 def _read_snapshot(path: Path, embeddings: Embeddings) -> Snapshot:
     def load(folder: Path, manifest: dict[str, Any]) -> Snapshot:
         _check_model(path, manifest["model"], _describe(embeddings))
-        return Snapshot(manifest, FaissStore.read(folder, embeddings), _open_lexical(folder))
+        if manifest["analysis"] != _analysis():
+            raise ValueError(
+                f"{path} was built with another analysis ({manifest['analysis']}, now {_analysis()}). "
+                f"Build it anew: rag-app index PATH... --index {path} --replace"
+            )
+        lexical = LexicalIndex.open(_analyzer(folder), folder / _LEXICAL)
+        return Snapshot(manifest, FaissStore.read(folder, embeddings), lexical)
 
     return open_generation(path, load, format=FORMAT)
 
 
-def _open_lexical(folder: Path) -> LexicalIndex:
+def _analyzer(folder: Path) -> Analyzer:
     dictionary = folder / _USER_DICTIONARY
-    words: Analyzer = Analyzer(dictionary) if dictionary.exists() else analyzer()
-    return LexicalIndex(words, folder / _LEXICAL)
+    return Analyzer(dictionary) if dictionary.exists() else analyzer()
+
+
+def _analysis() -> dict[str, Any]:
+    """Return what the units of the lexical index depend on; a patch release of Kiwi keeps them."""
+    kiwi = ".".join(version("kiwipiepy").split(".")[:2])
+    return {"kiwipiepy": kiwi, "fields": dict(FIELDS), "tags": sorted(CONTENT_TAGS)}
 
 
 def _fill(
@@ -287,34 +321,57 @@ def _fill(
     passages = split_documents(articles, max_chars=manifest["passage_chars"])
     added: list[Document] = []
     vectors: list[NDArray[np.float32]] = []
-    with tqdm(total=len(articles), unit="document", disable=not progress) as bar:
-        while batch := list(islice(passages, _BATCH)):
-            texts = [searchable_text(passage) for passage in batch]
-            lexical.add([str(passage.id) for passage in batch], texts)
-            vectors.append(_encode(store.embeddings, texts))
-            added += batch
-            bar.update(sum(passage.metadata["start"] == 0 for passage in batch))
-    if added:
-        store.add_vectors(added, np.concatenate(vectors))
-    lexical.commit()
+    try:
+        with tqdm(total=len(articles), unit="document", disable=not progress) as bar:
+            while batch := list(islice(passages, _BATCH)):
+                texts = [searchable_text(passage) for passage in batch]
+                lexical.add([str(passage.id) for passage in batch], texts)
+                vectors.append(_encode(store.embeddings, texts))
+                added += batch
+                bar.update(sum(passage.metadata["start"] == 0 for passage in batch))
+        if added:
+            store.add_vectors(added, np.concatenate(vectors))
+        lexical.commit()
+    except BaseException:
+        lexical.discard()
+        raise
     store.write(folder)
     manifest.update(_counts(store))
 
 
 def _encode(embeddings: Embeddings, texts: list[str]) -> NDArray[np.float32]:
-    encode = getattr(embeddings, "encode", embeddings.embed_documents)
-    return np.asarray(encode(texts), dtype=np.float32)
+    if isinstance(embeddings, ModelEmbeddings):
+        return embeddings.encode(texts)
+    return np.asarray(embeddings.embed_documents(texts), dtype=np.float32)
 
 
 def _distinct(documents: Iterable[Document]) -> tuple[dict[str, Document], int]:
     """Return the documents by doc_id, normalised, and how many repeated an earlier text."""
     articles: dict[str, Document] = {}
     repeated = 0
-    for document in documents:
-        article = make_document(document.page_content, **document.metadata)
+    for place, document in enumerate(documents, start=1):
+        article = _as_article(document, place)
         repeated += article.metadata["doc_id"] in articles
         articles.setdefault(article.metadata["doc_id"], article)
     return articles, repeated
+
+
+def _as_article(document: Document, place: int) -> Document:
+    """Return a document under the id of its text; an id or reserved metadata of the user's own get another name."""
+    metadata = {str(key): value for key, value in document.metadata.items()}
+    doc_id = document_id(normalise(document.page_content))
+    ours = metadata.get("doc_id") == doc_id
+    for key in _RESERVED & metadata.keys():
+        value = metadata.pop(key)
+        if not ours:
+            metadata[f"source_{key}"] = value
+    if not ours and document.id:
+        metadata["source_id"] = document.id
+    try:
+        return make_document(document.page_content, **metadata)
+    except ValueError as error:
+        name = metadata.get("title") or metadata.get("path") or document.id
+        raise ValueError(f"Document {place} ({name}) cannot be indexed: it {error}. Leave it out.") from error
 
 
 def _article_metadata(passage: Document) -> dict[str, Any]:
@@ -330,17 +387,23 @@ def _counts(store: FaissStore) -> dict[str, int]:
 
 
 def _describe(embeddings: Embeddings) -> dict[str, Any]:
-    """Return what identifies a model; for classes other than ours only its class and dimension are known."""
-    return {
-        "name": getattr(embeddings, "name", type(embeddings).__name__),
-        "fingerprint": getattr(embeddings, "fingerprint", None),
-        "dimension": getattr(embeddings, "dimension", None) or len(embeddings.embed_query("차원")),
-    }
+    """Return what identifies a model; of classes other than ours the class, the model's name and the dimension."""
+    if isinstance(embeddings, ModelEmbeddings):
+        return {
+            "name": embeddings.name,
+            "fingerprint": embeddings.fingerprint,
+            "dimension": embeddings.dimension,
+        }
+    names = (getattr(embeddings, field, None) for field in ("model_name", "model"))
+    model = next((f":{name}" for name in names if isinstance(name, str)), "")
+    dimension = len(embeddings.embed_query("차원"))
+    return {"name": f"{type(embeddings).__name__}{model}", "fingerprint": None, "dimension": dimension}
 
 
 def _check_model(path: Path, built: dict[str, Any], given: dict[str, Any]) -> None:
-    if built["fingerprint"] != given["fingerprint"] or built["dimension"] != given["dimension"]:
-        same_name = " of the same name but with other weights" if built["name"] == given["name"] else ""
+    identity = ["name", "dimension"] if built["fingerprint"] is None else ["fingerprint", "dimension"]
+    if any(built[key] != given[key] for key in identity):
+        same_name = ", of the same name but with other weights or prompts" if built["name"] == given["name"] else ""
         raise ValueError(
             f"{path} was built with {built['name']!r} ({built['dimension']} dimensions) but the model given is "
             f"{given['name']!r} ({given['dimension']} dimensions){same_name}. Open it with the model it was built "

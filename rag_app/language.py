@@ -1,6 +1,5 @@
 """Korean or English messages, as the user asked or the locale says."""
 
-import os
 import re
 from typing import Literal, NamedTuple
 
@@ -21,14 +20,14 @@ class Say(NamedTuple):
         return korean if self.lang == "ko" else english
 
 
-def choose_language(asked: str | None) -> Say:
-    """Return the messages in the language asked for, else in the locale's, else in Korean.
+def choose_language(*wishes: str | None) -> Say:
+    """Return the messages in the language of the first wish that is not empty; Korean unless that is English.
 
     Args:
-        asked: ``"ko"``, ``"en"`` or None.
+        wishes: Languages or locales, such as ``"en"`` and ``"ko_KR.UTF-8"``.
     """
-    locale = asked or os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG") or ""
-    return Say("en" if locale.lower().startswith("en") else "ko")
+    first = next(filter(None, wishes), "ko")
+    return Say("en" if first.lower().startswith("en") else "ko")
 
 
 def language_of(question: str, otherwise: Lang) -> Lang:

@@ -1,17 +1,21 @@
 """The Korean lexical index: BM25 over character bigrams and Kiwi morphemes at once, kept by Tantivy."""
 
+import os
+import shutil
+import weakref
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 from math import log
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple, Self
 
 import tantivy
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, SkipValidation
+from pydantic import ConfigDict, Field, SkipValidation
 
 from rag_app.documents import searchable_text
 from rag_app.filters import Filter, matching_ids
@@ -20,6 +24,7 @@ from rag_app.stages import with_stage
 
 K1 = 1.2  # Tantivy's constant, which it does not let one change
 _HEAP_BYTES = 128_000_000
+_EVERY = "every"  # a field with the same term in every passage: its frequency counts deleted ones too, as BM25 does
 FIELDS = {"bigrams": 1.0, "morphemes": 2.0}
 """How much each analysis counts: twice, since passages hold twice as many bigrams as morphemes to match."""
 
@@ -43,6 +48,7 @@ class LexicalHit(NamedTuple):
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder().add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
+    builder = builder.add_text_field(_EVERY, tokenizer_name="raw", index_option="basic")
     for field in FIELDS:
         builder = builder.add_text_field(field, tokenizer_name="words", index_option="freq")
     return builder.build()
@@ -52,26 +58,57 @@ class LexicalIndex:
     """A Tantivy index of passages analysed as character bigrams and as morphemes, one field for each.
 
     The two analyses fail on different questions, so their plain sum beats either: see ``finetune/LOG.md``. Searching
-    is thread-safe. A change is visible after `commit`.
+    is thread-safe. A change is visible after `commit`. Make one with `create` or `open`.
 
-    Args:
-        analyzer: Analyses passages and questions; the same one must be used for both.
-        path: A folder to keep the index in, created when missing; None keeps it in memory.
+    Attributes:
+        analyzer: Analyses passages and questions.
     """
 
-    def __init__(self, analyzer: Analyzer, path: Path | None = None) -> None:
-        if path is not None:
-            path.mkdir(parents=True, exist_ok=True)
-        self._analyzer = analyzer
-        self._index = tantivy.Index(_schema(), path=None if path is None else str(path))
+    def __init__(self, analyzer: Analyzer, index: tantivy.Index) -> None:
+        self.analyzer = analyzer
+        self._index = index
         words = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
         self._index.register_tokenizer("words", words)
         self._index.config_reader(reload_policy="manual")
         self._index.reload()
         self._writer: tantivy.IndexWriter | None = None
 
+    @classmethod
+    def create(cls, analyzer: Analyzer, path: Path | None = None) -> Self:
+        """Return a new, empty index in a folder, or in memory if path is None."""
+        if path is not None:
+            path.mkdir(parents=True)
+        return cls(analyzer, tantivy.Index(_schema(), path=None if path is None else str(path), reuse=False))
+
+    @classmethod
+    def open(cls, analyzer: Analyzer, path: Path) -> Self:
+        """Return the index in a folder; one that may not be written to can still be searched.
+
+        Args:
+            analyzer: The one it was created with.
+            path: The folder.
+
+        Raises:
+            FileNotFoundError: There is no index.
+        """
+        if not (path / "meta.json").is_file():
+            raise FileNotFoundError(f"There is no lexical index in {path}.")
+        if os.access(path, os.W_OK):
+            return cls(analyzer, tantivy.Index.open(str(path)))
+        links = Path(mkdtemp(prefix="korean-rag-"))  # Tantivy wants to put a lock beside the files even to read
+        for file in path.iterdir():
+            (links / file.name).symlink_to(file.resolve())
+        index = cls(analyzer, tantivy.Index.open(str(links)))
+        weakref.finalize(index, shutil.rmtree, links, ignore_errors=True)
+        return index
+
     def __len__(self) -> int:
         return int(self._index.searcher().num_docs)
+
+    @property
+    def deleted(self) -> int:
+        """How many deleted passages still take part in the statistics of BM25."""
+        return _count_every(self._index.searcher()) - len(self)
 
     def add(self, ids: Iterable[str], texts: Iterable[str]) -> None:
         """Add passages, replacing committed ones of the same ids; the ids of one commit must be distinct.
@@ -84,11 +121,12 @@ class LexicalIndex:
         replaces = len(self) > 0
         pairs = zip(ids, texts, strict=True)
         while batch := list(islice(pairs, _BATCH)):
-            analysed = self._analyzer.morphemes_batch([text for _, text in batch])
+            analysed = self.analyzer.morphemes_batch([text for _, text in batch])
             for (id_, text), morphemes in zip(batch, analysed, strict=True):
                 if replaces:
                     writer.delete_documents_by_term("id", id_)
-                writer.add_document(tantivy.Document(id=id_, bigrams=_join(bigrams(text)), morphemes=_join(morphemes)))
+                words = {"bigrams": _join(bigrams(text)), "morphemes": _join(morphemes)}
+                writer.add_document(tantivy.Document(id=id_, **{_EVERY: _EVERY}, **words))
 
     def delete(self, ids: Iterable[str]) -> None:
         """Delete passages by id; an unknown id changes nothing."""
@@ -104,6 +142,12 @@ class LexicalIndex:
             self._writer.wait_merging_threads()
             self._writer = None
             self._index.reload()
+
+    def discard(self) -> None:
+        """Forget all changes since the last commit, and let others write."""
+        if self._writer is not None:
+            self._writer.rollback()
+            self._writer = None
 
     def ids(self) -> list[str]:
         """Return the ids of all passages, in no particular order."""
@@ -141,7 +185,7 @@ class LexicalIndex:
 
     def _query_terms(self, query: str) -> dict[tuple[str, str], float]:
         """Return the weight of each unit of a question, by field."""
-        units = {"bigrams": bigrams(query), "morphemes": self._analyzer.morphemes(query)}
+        units = {"bigrams": bigrams(query), "morphemes": self.analyzer.morphemes(query)}
         counts = {field: Counter(map(_one_word, found)) for field, found in units.items()}
         return {(field, unit): FIELDS[field] * n for field, found in counts.items() for unit, n in found.items()}
 
@@ -159,7 +203,7 @@ class LexicalRetriever(BaseRetriever):
     index: LexicalIndex
     documents: SkipValidation[Mapping[str, Document]]
     """The indexed passages by id."""
-    k: int = 10
+    k: int = Field(default=10, ge=1)
     """How many passages to return."""
     filter: SkipValidation[Filter | None] = None
     """Only passages whose metadata matches are searched; see `rag_app.filters`."""
@@ -172,10 +216,16 @@ class LexicalRetriever(BaseRetriever):
             documents: What to search; titles in the metadata are searched too.
             analyzer: See `rag_app.korean.analyzer`.
             kwargs: The retriever's other fields.
+
+        Raises:
+            ValueError: Two documents have the same id.
         """
-        by_id = {document.id or str(number): document for number, document in enumerate(documents)}
-        index = LexicalIndex(analyzer)
-        index.add(by_id, map(searchable_text, by_id.values()))
+        by_id: dict[str, Document] = {}
+        for number, document in enumerate(documents):
+            if by_id.setdefault(document.id or str(number), document) is not document:
+                raise ValueError(f"Two documents have the id {document.id or number}. Give each its own, or none.")
+        index = LexicalIndex.create(analyzer)
+        index.add(by_id, (normalise(searchable_text(document)) for document in by_id.values()))
         index.commit()
         return cls(index=index, documents=by_id, **kwargs)
 
@@ -198,7 +248,11 @@ def _join(units: Iterable[str]) -> str:
     return " ".join(map(_one_word, units))
 
 
+def _count_every(searcher: tantivy.Searcher) -> int:
+    return int(searcher.doc_freq(_EVERY, _EVERY))
+
+
 def _upper_bound(searcher: tantivy.Searcher, terms: Mapping[tuple[str, str], float]) -> float:
-    total = searcher.num_docs
+    total = _count_every(searcher)
     frequencies = ((weight, searcher.doc_freq(field, unit)) for (field, unit), weight in terms.items())
     return sum(weight * (K1 + 1) * log(1 + (total - df + 0.5) / (df + 0.5)) for weight, df in frequencies)

@@ -31,7 +31,7 @@ EMBEDDED = "embedded"
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 _FINGERPRINTED = (
     *("*.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "merges.txt", "*.model"),
-    *("config.json", "modules.json"),
+    *("config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"),
 )
 _PROBE = "대한민국의 수도는 서울이고 국민은 한국어를 씁니다."
 
@@ -70,7 +70,8 @@ def resolve_model(name: str | Path) -> ResolvedModel:
 
     folder = Path(name).expanduser()
     if str(name) and folder.is_dir():
-        return ResolvedModel(str(name), folder.resolve(), check_folder(folder, str(name)), None)
+        folder = folder.resolve()  # so that the name finds the model from any working directory
+        return ResolvedModel(str(folder), folder, check_folder(folder, str(name)), None)
     if isinstance(name, Path) or name.startswith((".", "/", "~", "\\")) or name.endswith("/") or name.count("/") > 1:
         raise FileNotFoundError(f"There is no model folder {str(name)!r}.")
     hub = _HUB_ID.fullmatch(name)
@@ -208,7 +209,7 @@ def _resolve(name: str | Path | ResolvedModel, *kinds: Kind) -> ResolvedModel:
         "static": "Load a static model with load_embeddings.",
     }.get(
         resolved.kind,
-        "Load an embedding model with load_embeddings, or train it as a reranker with: python -m finetune.cross_encoder"
+        "Load an embedding model with load_embeddings, or train it as a reranker first."
         if kinds == ("cross-encoder",)
         else "Load it with load_embeddings.",
     )

@@ -7,7 +7,7 @@ from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, Field, SkipValidation
+from pydantic import ConfigDict, Field, SkipValidation, field_validator
 
 from rag_app.compressors import TopN
 from rag_app.filters import Filter, matching_ids
@@ -35,9 +35,9 @@ class HybridRetriever(BaseRetriever):
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     index: SkipValidation[Index]
-    k: int = 10
+    k: int = Field(default=10, ge=1)
     """How many passages to return."""
-    candidates: int = CANDIDATES
+    candidates: int = Field(default=CANDIDATES, ge=1)
     """How many passages each search proposes, at least k."""
     weights: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
     """The weights of ``lexical`` and ``dense``; a search of weight 0 is not run."""
@@ -45,6 +45,13 @@ class HybridRetriever(BaseRetriever):
     """One of `rag_app.fusion.FUSIONS`."""
     filter: SkipValidation[Filter | None] = None
     """Only passages whose metadata matches are searched; see `rag_app.filters`."""
+
+    @field_validator("weights")
+    @classmethod
+    def _check_weights(cls, weights: dict[str, float]) -> dict[str, float]:
+        if set(weights) != set(WEIGHTS) or min(weights.values()) < 0 or not any(weights.values()):
+            raise ValueError(f"The weights are {weights}. Give 'lexical' and 'dense', none below 0 and not both 0.")
+        return weights
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
@@ -57,7 +64,7 @@ class HybridRetriever(BaseRetriever):
         hits, cosines = self._search(snapshot, question, max(k, self.candidates))
         found: dict[str, dict[str, float]] = {}
         if self.weights["lexical"]:
-            found["lexical"] = {**dict.fromkeys(cosines, 0.0), **{id_: hit.coverage for id_, hit in hits.items()}}
+            found["lexical"] = {id_: hit.coverage for id_, hit in hits.items()}
         if self.weights["dense"]:
             found["dense"] = cosines
         stage_ranks = {stage: ranks(scores) for stage, scores in found.items()}

@@ -1,7 +1,9 @@
 """Settings of the programs, read from the environment (``RAG_*``). The library itself reads none."""
 
 from pathlib import Path
+from typing import Any, Literal
 
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -16,13 +18,34 @@ class Settings(BaseSettings):
     """The embedding model a new index is built with: ``embedded``, a folder, or a Hub id."""
     reranker: str | None = None
     """A cross-encoder, as a folder or Hub id; none by default."""
-    k: int = 30
+    k: int = Field(default=30, ge=1)
     """How many passages the search hands to the reranker."""
-    top_n: int = 10
+    top_n: int = Field(default=10, ge=1)
     """How many passages a search returns."""
-    sources: int = 5
+    sources: int = Field(default=5, ge=1)
     """How many passages an answer is drawn from."""
     chat_model: str | None = None
     """For example ``openai:gpt-4o-mini`` or ``http://127.0.0.1:11434/v1#exaone``; none quotes the articles instead."""
-    lang: str | None = None
+    chat_api_key: SecretStr | None = None
+    """The key for a chat model named by its address; providers named otherwise have variables of their own."""
+    lang: Literal["ko", "en"] | None = None
     """``ko`` or ``en``; the language of the locale by default, Korean where it is neither."""
+
+    def chat_options(self) -> dict[str, Any]:
+        """Return what `rag_app.chat_models.load_chat_model` is to be passed for ``chat_model``."""
+        if self.chat_api_key is None or "://" not in (self.chat_model or ""):
+            return {}
+        return {"api_key": self.chat_api_key.get_secret_value()}
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        ValueError: A variable has a value it cannot have; names each.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"RAG_{str(e['loc'][0]).upper()}={e['input']}: {e['msg']}" for e in error.errors())
+        raise ValueError(f"Wrong settings in the environment: {wrong}. Correct or unset them.") from error

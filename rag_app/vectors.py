@@ -84,9 +84,13 @@ class Vectors:
         only = None
         if len(allowed) < len(self):
             only = faiss.SearchParameters(sel=faiss.IDSelectorBatch(np.fromiter(allowed.values(), dtype=np.int64)))
+        threads = faiss.omp_get_max_threads()
         if len(allowed) < _ONE_THREAD:
-            faiss.omp_set_num_threads(1)  # of this thread's searches; waking a pool costs more than such a scan
-        scores, rows = self.index.search(query, min(k, len(allowed)), params=only)
+            faiss.omp_set_num_threads(1)  # waking a pool costs more than such a scan
+        try:
+            scores, rows = self.index.search(query, min(k, len(allowed)), params=only)
+        finally:
+            faiss.omp_set_num_threads(threads)
         hits = [(self._ids[row], score) for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True)]
         return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
 

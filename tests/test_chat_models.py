@@ -75,10 +75,14 @@ def test_a_url_without_a_model_lists_several() -> None:
         load_chat_model(server.url)
 
 
-def test_an_unencrypted_url_never_gets_the_key_of_the_environment(
+def test_a_foreign_url_never_gets_the_key_of_the_environment(
     server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    foreign = load_chat_model("https://models.example/v1#tiny")
+    assert foreign.openai_api_key.get_secret_value() != KEY  # type: ignore[attr-defined]
+    own = load_chat_model("https://api.openai.com/v1#tiny")
+    assert own.openai_api_key.get_secret_value() == KEY  # type: ignore[attr-defined]
     load_chat_model(server.url).invoke("언제?")
     assert len(server.requests) == 2
     assert not any(KEY in str(request) for request in server.requests)
@@ -163,7 +167,7 @@ def test_a_provider_name_loads_through_langchain(server: OpenAIServer) -> None:
         model.invoke("언제?")
 
 
-@pytest.mark.parametrize("name", ["openai:tiny", "https://models.example/v1#tiny"])
+@pytest.mark.parametrize("name", ["openai:tiny", "https://api.openai.com/v1#tiny"])
 def test_a_missing_key_says_where_to_put_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ValueError, match=r"needs a key.*OPENAI_API_KEY"):

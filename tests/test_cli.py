@@ -204,7 +204,7 @@ def test_ctrl_c_leaves_no_half_index(tmp_path: Path) -> None:
         str(tmp_path / "i"),
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "i" / "000001").exists():  # it has begun to write
+    while not (tmp_path / "i" / "generation-000001").exists():  # it has begun to write
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -212,4 +212,22 @@ def test_ctrl_c_leaves_no_half_index(tmp_path: Path) -> None:
     assert process.returncode == INTERRUPTED
     assert "Traceback" not in error
     assert not (tmp_path / "i" / "manifest.json").exists()
-    assert not (tmp_path / "i" / "000001").exists()
+    assert not (tmp_path / "i" / "generation-000001").exists()
+
+
+def test_update_knows_a_file_by_whatever_name(index: Path, news: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    news.write_text(json.dumps(ARTICLES[0], ensure_ascii=False), encoding="utf-8")
+    detour = news.parent / ".." / news.parent.name / news.name
+    assert main(["add", str(detour), "--update", "--index", str(index), "--quiet"]) == OK
+    assert "removed 2." in capsys.readouterr().out
+
+
+def test_wrong_settings_and_dates_are_explained(
+    index: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["search", "쌀", "--index", str(index), "--since", "어제"])
+    assert "2025-01-31" in capsys.readouterr().err
+    monkeypatch.setenv("RAG_K", "many")
+    assert main(["search", "쌀", "--index", str(index)]) == FAILED
+    assert "RAG_K=many" in capsys.readouterr().err

@@ -117,11 +117,11 @@ def test_text_is_read_in_each_korean_encoding(tmp_path: Path) -> None:
         load_one(path)
 
 
-def test_a_document_knows_the_path_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_knows_its_files_path_as_it_is_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     name = unicodedata.normalize("NFD", "글.txt")
     Path(name).write_text(RAIN, encoding="utf-8")
-    assert load_one(Path(name)).metadata["path"] == name
+    assert load_one(Path(name)).metadata["path"] == str(tmp_path / name)
 
 
 def test_markdown_takes_front_matter_or_the_first_heading(tmp_path: Path) -> None:

@@ -369,3 +369,10 @@ def test_the_embedded_model_understands_korean() -> None:
 
     assert (embeddings.name, embeddings.dimension) == ("embedded", 256)
     assert query @ related > query @ unrelated
+
+
+def test_prompts_are_part_of_what_identifies_a_model(tiny_sentence_transformer: Path) -> None:
+    plain = load_embeddings(tiny_sentence_transformer)
+    prompted = load_embeddings(tiny_sentence_transformer, query_prompt="query: ")
+    other = load_embeddings(tiny_sentence_transformer, document_prompt="query: ")
+    assert len({plain.fingerprint, prompted.fingerprint, other.fingerprint}) == 3

@@ -3,6 +3,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import pytest
 from langchain_core.documents import Document
@@ -128,17 +129,28 @@ def test_nothing_saved_is_pickled(tmp_path: Path) -> None:
 
 def test_searches_see_one_version_while_another_thread_writes() -> None:
     store = FaissStore(EMBEDDING)
-    generator = np.random.default_rng(0)
 
     def write() -> None:
-        for round_ in range(60):
-            documents = [Document(page_content=str(n), metadata={"round": round_}, id=str(n)) for n in range(20)]
-            store.add_vectors(documents, generator.normal(size=(20, 4)))
+        for round_ in range(400):
+            angle = round_ / 400  # every round turns all vectors, so a score tells which round it came from
+            vector = [np.cos(angle), np.sin(angle), 0, 0]
+            documents = [Document(page_content=str(n), metadata={"angle": angle}, id=str(n)) for n in range(3)]
+            store.add_vectors(documents, [vector] * 3)
+            store.delete(["0"])
 
     writer = threading.Thread(target=write)
     writer.start()
+    searches = 0
     while writer.is_alive():
-        found = store.similarity_search_by_vector([1, 0, 0, 0], k=20)
-        assert len(found) in {0, 20}
+        for document, score in store.similarity_search_with_score_by_vector([1, 0, 0, 0], k=3):
+            assert score == pytest.approx(np.cos(document.metadata["angle"]), abs=2e-3)
+        assert len(store.max_marginal_relevance_search_by_vector([1, 0, 0, 0], k=3)) in {0, 2, 3}
+        searches += 1
     writer.join()
-    assert {document.metadata["round"] for document in store.documents.values()} == {59}
+    assert searches > 50
+
+
+def test_a_search_leaves_the_number_of_threads_as_it_was() -> None:
+    before = faiss.omp_get_max_threads()
+    _store().search_vector([1, 0, 0, 0])
+    assert faiss.omp_get_max_threads() == before

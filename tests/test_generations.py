@@ -25,7 +25,7 @@ def test_the_newest_generation_is_read_and_the_old_one_goes(tmp_path: Path) -> N
     _commit(tmp_path, "처음")
     _commit(tmp_path, "다음")
     assert _read(tmp_path) == "다음"
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["000002"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["generation-000002"]
 
 
 def test_an_interruption_leaves_the_old_generation(tmp_path: Path) -> None:
@@ -39,21 +39,21 @@ def test_an_interruption_leaves_the_old_generation(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert _read(tmp_path) == "처음"
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["000001"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["generation-000001"]
 
 
 def test_what_a_kill_left_behind_is_ignored_and_cleared(tmp_path: Path) -> None:
     _commit(tmp_path, "처음")
-    (tmp_path / "000002").mkdir()
-    (tmp_path / "000002" / "half").write_text("반", encoding="utf-8")
+    (tmp_path / "generation-000002").mkdir()
+    (tmp_path / "generation-000002" / "half").write_text("반", encoding="utf-8")
     (tmp_path / "manifest.json.new").write_text("{", encoding="utf-8")
     assert _read(tmp_path) == "처음"
     _commit(tmp_path, "다음")
     assert _read(tmp_path) == "다음"
-    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["000003"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["generation-000003"]
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "000001/part/data.txt"])
+@pytest.mark.parametrize("name", ["manifest.json", "generation-000001/part/data.txt"])
 def test_a_changed_byte_is_found(tmp_path: Path, name: str) -> None:
     _commit(tmp_path, "내용이 여기 있다")
     path = tmp_path / name
@@ -70,12 +70,12 @@ def test_a_changed_byte_is_found(tmp_path: Path, name: str) -> None:
 
 def test_missing_and_superfluous_files_are_found(tmp_path: Path) -> None:
     _commit(tmp_path, "내용")
-    extra = tmp_path / "000001" / "extra"
+    extra = tmp_path / "generation-000001" / "extra"
     extra.write_text("남의 것", encoding="utf-8")
     with pytest.raises(ValueError, match="extra"):
         _read(tmp_path)
     extra.unlink()
-    (tmp_path / "000001" / "part" / "data.txt").unlink()
+    (tmp_path / "generation-000001" / "part" / "data.txt").unlink()
     with pytest.raises(ValueError, match=r"data\.txt"):
         _read(tmp_path)
 
@@ -94,3 +94,26 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     _commit(tmp_path, "내용")
     with pytest.raises(ValueError, match="'test-1'; this version reads 'test-2'"):
         read_manifest(tmp_path, format="test-2")
+
+
+def test_folders_of_the_user_s_own_are_left_alone(tmp_path: Path) -> None:
+    for name in ("202401", "000001", "generation-x"):
+        (tmp_path / name).mkdir()
+    _commit(tmp_path, "처음")
+    _commit(tmp_path, "다음")
+    assert {"202401", "000001", "generation-x"} < {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_generation_replaced_while_it_is_read_is_read_anew(tmp_path: Path) -> None:
+    _commit(tmp_path, "처음")
+    seen = []
+
+    def load(generation: Path, manifest: dict[str, Any]) -> str:
+        seen.append(generation.name)
+        if len(seen) == 1:
+            _commit(tmp_path, "다음")
+            raise RuntimeError("a library's own way to say that the file is gone")
+        return (generation / "part" / "data.txt").read_text(encoding="utf-8")
+
+    assert open_generation(tmp_path, load, format=FORMAT) == "다음"
+    assert len(seen) == 2

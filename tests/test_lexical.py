@@ -17,7 +17,7 @@ TEXTS = {
 
 
 def _index(texts: dict[str, str] = TEXTS, path: Path | None = None) -> LexicalIndex:
-    index = LexicalIndex(analyzer(), path)
+    index = LexicalIndex.create(analyzer(), path)
     index.add(texts, texts.values())
     index.commit()
     return index
@@ -72,11 +72,11 @@ def test_equal_scores_come_in_order_of_id() -> None:
 
 
 def test_a_saved_index_opens_with_its_changes(tmp_path: Path) -> None:
-    index = _index(path=tmp_path)
+    index = _index(path=tmp_path / "lexical")
     index.add(["rice"], ["배추 값이 올랐다."])
     index.delete(["bank", "unknown"])
     index.commit()
-    reopened = LexicalIndex(analyzer(), tmp_path)
+    reopened = LexicalIndex.open(analyzer(), tmp_path / "lexical")
     assert len(reopened) == 2
     assert sorted(reopened.ids()) == ["rice", "ship"]
     assert _ids(reopened, "쌀 수확량") == []
@@ -101,3 +101,51 @@ def test_the_retriever_filters_during_the_search() -> None:
     assert [document.metadata["section"] for document in found] == ["경제"] * 3
     assert [document.metadata["stages"]["lexical"]["rank"] for document in found] == [1, 2, 3]
     assert "stages" not in documents[-1].metadata
+
+
+def test_coverage_does_not_drift_when_passages_are_deleted() -> None:
+    index = _index({f"p{n:02}": f"지진 소식 {n}번째" for n in range(30)})
+    [before] = index.search("지진 7번째", 1, ids=["p07"])
+    index.delete([f"p{n:02}" for n in range(30) if n not in {7, 8, 9}])
+    index.commit()
+    assert index.deleted in {0, 27}  # Tantivy may have merged them away
+    for hit in index.search("지진 7번째", 3):
+        assert 0 < hit.coverage <= 1
+    [after] = index.search("지진 7번째", 1, ids=["p07"])
+    if index.deleted:
+        assert after == before
+
+
+def test_opening_never_creates(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no lexical index"):
+        LexicalIndex.open(analyzer(), tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_that_may_not_be_written_to_can_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _index(path=tmp_path / "lexical")
+    before = sorted(path.name for path in (tmp_path / "lexical").iterdir() if path.suffix != ".lock")
+    for lock in (tmp_path / "lexical").glob("*.lock"):
+        lock.unlink()
+    monkeypatch.setattr("rag_app.lexical.os.access", lambda path, mode: False)
+    index = LexicalIndex.open(analyzer(), tmp_path / "lexical")
+    assert _ids(index, "쌀 수확") == ["rice"]
+    assert sorted(path.name for path in (tmp_path / "lexical").iterdir()) == before
+
+
+def test_discarded_changes_leave_the_index_to_the_next_writer(tmp_path: Path) -> None:
+    index = _index(path=tmp_path / "lexical")
+    index.delete(["rice"])
+    index.discard()
+    other = LexicalIndex.open(analyzer(), tmp_path / "lexical")
+    other.delete(["ship"])
+    other.commit()
+    assert sorted(other.ids()) == ["bank", "rice"]
+
+
+def test_the_retriever_normalises_and_refuses_repeated_ids() -> None:
+    decomposed = Document(page_content=unicodedata.normalize("NFD", TEXTS["rice"]), id="rice")
+    [found] = LexicalRetriever.from_documents([decomposed], analyzer=analyzer()).invoke("쌀 수확량")
+    assert found.id == "rice"
+    with pytest.raises(ValueError, match="Two documents have the id rice"):
+        LexicalRetriever.from_documents([decomposed, decomposed.model_copy()], analyzer=analyzer())

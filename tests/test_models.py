@@ -66,7 +66,7 @@ def test_a_folder_is_found_by_its_path(tiny_static: Path, monkeypatch: pytest.Mo
     by_string, by_path = resolve_model(tiny_static.name), resolve_model(tiny_static)
 
     assert by_string.folder == by_path.folder == tiny_static
-    assert (by_string.name, by_string.commit) == (tiny_static.name, None)
+    assert (by_string.name, by_string.commit) == (str(tiny_static), None)
 
 
 @pytest.mark.parametrize("name", ["./none", "/none/at/all", "~/none-here", "a/b/c", "models/", Path("owner/model")])

@@ -293,7 +293,7 @@ def test_without_an_index_the_page_names_the_command_and_builds_the_sample(
 
 def test_a_damaged_index_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build_index(tmp_path, [HOSTILE], load_embeddings())
-    (tmp_path / "000001" / "vectors.faiss").write_bytes(b"broken")
+    (tmp_path / "generation-000001" / "vectors.faiss").write_bytes(b"broken")
     app = _open(tmp_path, monkeypatch)
     assert "열지 못했습니다" in _texts(app, "error")[0]
     assert f"rag-app check --index {tmp_path}" in app.code[0].value

@@ -119,3 +119,14 @@ def test_the_retriever_follows_the_index(tmp_path: Path) -> None:
 def test_an_empty_question_is_refused(index: Index, question: str) -> None:
     with pytest.raises(ValueError, match="question is empty"):
         build_retriever(index).invoke(question)
+
+
+def test_reciprocal_rank_ignores_a_search_that_found_nothing(index: Index) -> None:
+    found = build_retriever(index, fusion="rrf", top_n=5).invoke("quantum")
+    assert [document.metadata["stages"]["dense"]["rank"] for document in found] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("weights", [{"lexical": 1.0}, {"lexical": 0, "dense": 0}, {"lexical": 2, "dense": -1}])
+def test_weights_that_make_no_sense_are_refused(index: Index, weights: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="Give 'lexical' and 'dense'"):
+        build_retriever(index, weights=weights)

@@ -1,5 +1,6 @@
 """Importing what ``FAISS.save_local`` of langchain-community saved, without running what is in its pickle."""
 
+import datetime
 import pickle
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ _CLASSES: dict[tuple[str, str], type] = {
     ("langchain_core.documents.base", "Document"): Document,
     ("langchain.schema.document", "Document"): Document,
     ("langchain.docstore.document", "Document"): Document,
+    ("datetime", "date"): datetime.date,
+    ("datetime", "datetime"): datetime.datetime,
 }
 
 

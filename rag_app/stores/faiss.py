@@ -143,11 +143,7 @@ class FaissStore(VectorStore):
         Raises:
             ValueError: The vector has another dimension or is not finite, or the filter names an unknown operator.
         """
-        state = self._state
-        if filter is not None:
-            among = state.documents if ids is None else {i: state.documents[i] for i in ids if i in state.documents}
-            ids = matching_ids(among, filter)
-        return state.vectors.search(vector, k, ids=ids)
+        return _search(self._state, vector, k, filter, ids)
 
     def vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
         """Return the stored unit vectors of known ids, ``(n, dim)`` float32.
@@ -161,9 +157,8 @@ class FaissStore(VectorStore):
         self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Return the k nearest documents with their cosines; see `search_vector`."""
-        documents = self._state.documents
-        hits = self.search_vector(embedding, k, filter=filter)
-        return [(documents[id_], score) for id_, score in hits if id_ in documents]
+        state = self._state
+        return [(state.documents[id_], score) for id_, score in _search(state, embedding, k, filter)]
 
     def similarity_search_with_score(
         self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
@@ -203,14 +198,13 @@ class FaissStore(VectorStore):
             filter: Only documents whose metadata matches are scanned.
             kwargs: Ignored.
         """
-        documents = self._state.documents
-        candidates = [id_ for id_, _ in self.search_vector(embedding, max(k, fetch_k), filter=filter)]
+        state = self._state
+        candidates = [id_ for id_, _ in _search(state, embedding, max(k, fetch_k), filter)]
         if not candidates:
             return []
-        chosen = maximal_marginal_relevance(
-            np.asarray(embedding, dtype=np.float32), list(self.vectors(candidates)), lambda_mult=lambda_mult, k=k
-        )
-        return [documents[candidates[position]] for position in chosen]
+        query, vectors = np.asarray(embedding, dtype=np.float32), list(state.vectors.get(candidates))
+        chosen = maximal_marginal_relevance(query, vectors, lambda_mult=lambda_mult, k=k)
+        return [state.documents[candidates[position]] for position in chosen]
 
     def max_marginal_relevance_search(
         self,
@@ -293,6 +287,15 @@ def _require_id(document: Document) -> str:
     if not document.id:
         raise ValueError(f"A document has no id: {document.page_content[:40]!r}. Give each one, or use add_documents.")
     return document.id
+
+
+def _search(
+    state: _State, vector: ArrayLike, k: int, filter: Filter | None, ids: Collection[str] | None = None
+) -> list[tuple[str, float]]:
+    if filter is not None:
+        among = state.documents if ids is None else {id_: state.documents[id_] for id_ in ids if id_ in state.documents}
+        ids = matching_ids(among, filter)
+    return state.vectors.search(vector, k, ids=ids)
 
 
 def _without(state: _State, ids: Iterable[str]) -> _State:

@@ -25,7 +25,7 @@ class TestLexicalRetriever(RetrieversIntegrationTests):
 
     @property
     def retriever_constructor_params(self) -> dict[str, Any]:
-        index = LexicalIndex(analyzer())
+        index = LexicalIndex.create(analyzer())
         documents = {str(document.id): document for document in NEWS}
         index.add(documents, [document.page_content for document in NEWS])
         index.commit()
