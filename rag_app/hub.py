@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-_TIMEOUT = 5.0  # seconds until an unreachable Hub is reported
+TIMEOUT = 5.0  # seconds until an unreachable Hub is reported
 _WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
 _IGNORED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
 
@@ -37,12 +37,12 @@ def download_model(repo: str, revision: str | None = None) -> Path:
         )
     try:
         # Asked first and once: a download would go on retrying before it says that there is no network.
-        info = HfApi().model_info(repo, revision=revision, timeout=_TIMEOUT)
+        info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ValueError(
             f"There is no folder {label!r}, and the Hub has no such model or revision, or keeps it private: {error}"
         ) from error
-    except _network_errors() as error:
+    except network_errors() as error:
         raise ConnectionError(
             f"There is no folder {label!r}, no such Hub model is in the local cache, and the Hub cannot be reached "
             f"({type(error).__name__}: {error}). {remedy}"
@@ -76,7 +76,7 @@ def _snapshot(repo: str, revision: str | None, *, local_files_only: bool) -> Pat
     return Path(folder)
 
 
-def _network_errors() -> tuple[type[Exception], ...]:
+def network_errors() -> tuple[type[Exception], ...]:
     """Return what the Hub's client raises when a request fails: its HTTP library differs between versions."""
     from huggingface_hub import utils
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from rag_app.hub import TIMEOUT, network_errors
 from rag_app.korean import normalise
 from rag_app.tables import ROWS, Row
 
@@ -96,10 +97,10 @@ def _check_hub() -> None:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        HfApi().dataset_info("klue/klue", timeout=10)
+        HfApi().dataset_info("klue/klue", timeout=TIMEOUT)
     except (HfHubHTTPError, OfflineModeIsEnabled):  # the Hub answered; or load_dataset will look into the cache only
         return
-    except Exception as error:  # the HTTP library behind it changes with huggingface_hub's version
+    except network_errors() as error:
         raise ConnectionError(_no_hub(error)) from error
 
 
