@@ -22,7 +22,7 @@ install: .venv/installed ## make .venv with everything the other targets need
 
 run: install ## build the sample index if there is none and serve the chat on http://127.0.0.1:8501
 	@test -e $(INDEX)/manifest.json || $(BIN)/rag-app index sample --index $(INDEX)
-	RAG_INDEX=$(INDEX) $(BIN)/streamlit run streamlit_app.py --server.port $(PORT)
+	RAG_INDEX=$(INDEX) exec $(BIN)/streamlit run streamlit_app.py --server.port $(PORT)
 
 test: install ## run the tests
 	$(BIN)/pytest

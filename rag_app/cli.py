@@ -1,6 +1,7 @@
 """The command ``rag-app``: build an index, add to it, search it, ask it, check it."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -39,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except (OSError, ValueError, ImportError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            full = say("디스크가 가득 찼습니다. 색인은 그대로입니다.", "The disk is full. The index is as it was.")
+            print(full, file=sys.stderr)
         print(f"rag-app: {error}", file=sys.stderr)
         return FAILED
 
@@ -291,7 +295,7 @@ def _search(options: argparse.Namespace, say: Say) -> int:
         print(say("찾은 글이 없습니다.", "Nothing was found."))
     else:
         for rank, result in enumerate(results, start=1):
-            print(f"{rank:>2}. {_headline(result['metadata'])}  ({result['score']:.3f})")
+            print(f"{rank:>2}. {_headline(result['metadata'])}  ({result['score']:.3f}, {result['doc_id']})")
             print(f"    {_shorten(result['text'])}")
     return OK
 
@@ -324,10 +328,13 @@ def _ask(options: argparse.Namespace, say: Say) -> int:
         print(json.dumps({**answer, "sources": sources}, ensure_ascii=False, indent=2))
         return OK
     print()
-    if answer["documents"]:
-        print(say("\n가까운 기사:", "\nNearest articles:") if answer["refused"] else say("\n출처:", "\nSources:"))
-    for number, document in enumerate(answer["documents"], start=1):
-        print(f"[{document.metadata.get('citation', number)}] {_headline(document.metadata)}")
+    cited = [document for document in answer["documents"] if document.metadata["cited"]]
+    others = [document for document in answer["documents"] if not document.metadata["cited"]]
+    for heading, documents in [(say("출처:", "Sources:"), cited), (say("가까운 기사:", "Nearest articles:"), others)]:
+        if documents:
+            print(f"\n{heading}")
+        for document in documents:
+            print(f"[{document.metadata['citation']}] {_headline(document.metadata)}")
     return OK
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
@@ -10,6 +11,7 @@ from typing import Any
 
 from langchain_core.documents import Document
 
+from rag_app.generations import is_index
 from rag_app.korean import analyzer, normalise
 from rag_app.loaders import LOADERS as LOADERS
 from rag_app.tables import USUAL_COLUMNS
@@ -60,7 +62,7 @@ def make_document(text: str, /, **metadata: Any) -> Document:
     content = normalise(text)
     if not content:
         raise ValueError("holds no text")
-    clean = {key: value for key, value in _clean(metadata).items() if value not in (None, "", [], {})}
+    clean = {key: value for key, value in _clean(metadata).items() if value is not None and value not in ("", [], {})}
     if "path" in clean:  # not normalised: the name of a file in decomposed Hangul opens only as it is spelt
         clean["path"] = str(metadata["path"]).encode(errors="replace").decode()
     if "title" in clean:
@@ -132,11 +134,13 @@ def split_documents(
 
 
 def _find_files(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.suffix.lower() in LOADERS and path.is_file())
-    # "~$" is the lock file Word leaves beside an open document.
-    return sorted(
-        path for path in files if not any(part.startswith((".", "~$")) for part in path.relative_to(folder).parts)
-    )
+    files: list[Path] = []
+    for place, folders, names in os.walk(folder):
+        # An index of ours is no article; "~$" is the lock file Word leaves beside an open document.
+        folders[:] = [name for name in folders if not name.startswith(".") and not is_index(Path(place, name))]
+        paths = (Path(place, name) for name in names if not name.startswith((".", "~$")))
+        files += (path for path in paths if path.suffix.lower() in LOADERS and path.is_file())
+    return sorted(files)
 
 
 def _load_files(files: Iterable[Path], columns: Columns, on_error: OnError | None) -> Iterator[Document]:
@@ -169,15 +173,17 @@ def _load_file(path: Path, columns: Columns) -> Iterator[Document]:
 
 def _clean(value: Any) -> Any:
     """Return a value that JSON and UTF-8 can hold."""
+    if callable(plain := getattr(value, "tolist", None)):  # numpy's numbers and arrays; its floats are Python's too
+        value = plain()
     if isinstance(value, str):
         return normalise(value)
     if isinstance(value, dict):
         return {normalise(str(key)): _clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
+    if isinstance(value, float | int) or value is None:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+    return str(value)
 
 
 def _split(document: Document, max_chars: int, overlap: int) -> Iterator[Document]:

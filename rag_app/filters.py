@@ -1,6 +1,7 @@
 """Metadata filters as LangChain's stores write them: ``{"section": "경제", "date": {"$gte": "2025-01-01"}}``."""
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
 
@@ -11,11 +12,11 @@ Filter = Mapping[str, Any] | Callable[[dict[str, Any]], bool]
 
 
 def _either(value: Any, wanted: Any) -> bool:
-    return value in wanted
+    return any(item in wanted for item in value) if isinstance(value, list) else value in wanted
 
 
 def _neither(value: Any, wanted: Any) -> bool:
-    return value not in wanted
+    return not _either(value, wanted)
 
 
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -36,6 +37,10 @@ def check_filter(filter: Filter) -> None:
     if callable(filter):
         return
     for key, condition in filter.items():
+        if key.startswith("$"):
+            raise ValueError(
+                f"{key} cannot stand in the place of a metadata key. Give a function of the metadata instead."
+            )
         if isinstance(condition, Mapping) and (unknown := set(condition) - set(OPERATORS)):
             raise ValueError(
                 f"Unknown operator {sorted(unknown)} in the filter on {key!r}. Use one of {', '.join(OPERATORS)}."
@@ -45,7 +50,8 @@ def check_filter(filter: Filter) -> None:
 def matches(metadata: dict[str, Any], filter: Filter) -> bool:
     """Whether metadata satisfies a filter; a missing key satisfies only ``$ne`` and ``$nin``.
 
-    A value that cannot be compared with the wanted one (text with a number) does not match.
+    ``$in`` and ``$nin`` look at each item of a list. Dates may be given as such. A value that cannot be compared with
+    the wanted one (text with a number) does not match.
     """
     if callable(filter):
         return bool(filter(metadata))
@@ -70,6 +76,8 @@ def _holds(value: Any, condition: Any) -> bool:
 def _compare(value: Any, operator: str, wanted: Any) -> bool:
     if value is None:
         return operator in _HOLD_WHEN_MISSING
+    if isinstance(wanted, date):  # metadata holds dates as text, which compares as they do
+        wanted = wanted.isoformat()
     try:
         return OPERATORS[operator](value, wanted)
     except TypeError:

@@ -69,6 +69,14 @@ def new_generation(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
             shutil.rmtree(generation_folder(folder, other), ignore_errors=True)
 
 
+def is_index(folder: Path) -> bool:
+    """Whether a folder holds generations: its manifest names one."""
+    try:
+        return "generation" in json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def read_manifest(folder: Path, *, format: str) -> dict[str, Any]:
     """Return a folder's manifest, checked against its own checksum.
 

@@ -322,7 +322,7 @@ def _fill(
     added: list[Document] = []
     vectors: list[NDArray[np.float32]] = []
     try:
-        with tqdm(total=len(articles), unit="document", disable=not progress) as bar:
+        with tqdm(total=len(articles), unit="document", disable=None if progress else True) as bar:
             while batch := list(islice(passages, _BATCH)):
                 texts = [searchable_text(passage) for passage in batch]
                 lexical.add([str(passage.id) for passage in batch], texts)

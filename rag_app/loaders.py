@@ -5,6 +5,7 @@ other fields. Loaders raise ValueError for a file they cannot read, without its 
 The libraries of a format are imported when a file of that format comes up.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,6 +104,8 @@ def _flow(root: "Tag") -> str:
 
 def _load_pdf(path: Path, columns: Columns) -> Iterator[Record]:
     from pypdf import PdfReader
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)  # what is wrong with a file is in the error
 
     with path.open("rb") as file:
         try:

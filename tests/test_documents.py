@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import docx
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
 from pypdf import PdfReader, PdfWriter
 
 from rag_app import documents
 from rag_app.documents import Columns, iso_date, load_documents, make_document, split_documents
+from rag_app.index import build_index
 from rag_app.korean import normalise
 from rag_app.tables import USUAL_COLUMNS
 
@@ -413,3 +416,16 @@ def test_korean_wikinews_is_read_whole() -> None:
     assert len(articles) == 637  # of 644 rows, 7 repeat the text of another
     assert all(article.metadata["title"] and article.metadata["url"] for article in articles)
     assert all(article.metadata["date"] == iso_date(article.metadata["date"]) for article in articles)
+
+
+def test_numbers_and_arrays_of_numpy_keep_their_values() -> None:
+    metadata = {"float": np.float64(0.25), "int": np.int64(7), "nan": np.float32("nan"), "many": np.arange(3)}
+    document = make_document("글", **metadata)
+    assert {"float": 0.25, "int": 7, "many": [0, 1, 2]}.items() <= document.metadata.items()
+    assert "nan" not in document.metadata
+
+
+def test_an_index_inside_the_folder_is_no_article(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("사과는 빨갛다.", encoding="utf-8")
+    build_index(tmp_path / "news", load_documents(tmp_path), DeterministicFakeEmbedding(size=4))
+    assert [document.page_content for document in load_documents(tmp_path)] == ["사과는 빨갛다."]

@@ -1,10 +1,11 @@
+from datetime import date
 from typing import Any
 
 import pytest
 
 from rag_app.filters import Filter, check_filter, matches
 
-ARTICLE = {"section": "경제", "date": "2025-03-14", "views": 12}
+ARTICLE = {"section": "경제", "date": "2025-03-14", "views": 12, "tags": ["쌀", "물가"]}
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,10 @@ ARTICLE = {"section": "경제", "date": "2025-03-14", "views": 12}
         ({"outlet": {"$ne": "가람일보"}}, True),
         ({"outlet": {"$nin": ["가람일보"]}}, True),
         ({"views": {"$gt": "많이"}}, False),
+        ({"tags": {"$in": ["쌀", "배"]}}, True),
+        ({"tags": {"$nin": ["쌀"]}}, False),
+        ({"date": {"$gte": date(2025, 3, 14)}}, True),
+        ({"date": {"$gt": date(2025, 3, 14)}}, False),
         (lambda metadata: metadata["views"] > 10, True),
     ],
 )
@@ -34,3 +39,8 @@ def test_filters(filter: Filter, expected: bool) -> None:
 def test_unknown_operators_are_named(condition: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"Unknown operator .*\$eq, \$ne"):
         check_filter({"section": condition})
+
+
+def test_a_logical_operator_in_the_place_of_a_key_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"\$and cannot stand"):
+        check_filter({"$and": [{"section": "경제"}]})

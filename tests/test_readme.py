@@ -1,7 +1,10 @@
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+
+from rag_app.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,6 +24,19 @@ def test_the_example_runs_as_written(
     assert len(titles.splitlines()) == 5
     assert "3월 8일 새벽 완전히 열렸으며" in answer
     assert "[1]" in answer
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_the_commands_run_as_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more.jsonl").write_text('{"text": "바다에 고래가 나타났다."}', encoding="utf-8")
+    commands = re.findall(r"^rag-app ([^#\n]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["index", "add", "search", "ask", "check"]
+    for command in commands:
+        assert main(shlex.split(command)) == 0
+    assert "3월 8일 새벽 완전히 열렸으며" in capsys.readouterr().out.split("[1]")[0].splitlines()[-1]
 
 
 def test_both_languages_show_the_same_example() -> None:
