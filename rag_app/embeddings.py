@@ -103,7 +103,7 @@ class StaticEmbeddings(ModelEmbeddings):
                 vectors[row] = model.weights[tokens] @ model.vectors[model.rows[tokens]].astype(np.float32)
             return len(batch)
 
-        with tqdm(total=len(texts), unit="text", disable=None if progress else True) as bar:
+        with tqdm(total=len(texts), unit="text", disable=not progress) as bar:
             if len(starts) == 1:  # a question needs no threads
                 bar.update(encode_batch(0))
             else:

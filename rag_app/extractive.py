@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from rag_app.korean import Sentence, analyzer, bigrams, normalise
 
-MAX_SENTENCES = 3
+MIN_SENTENCES, MAX_SENTENCES = 2, 3
+"""The best sentence often only restates the question, so a second one is always quoted."""
 ENOUGH = 0.8
-"""Sentences are quoted until one of them is this probably the best one, by the ranking's own estimate."""
+"""A third is quoted unless one of the two is this probably the best one, by the ranking's own estimate."""
 CONTEXT_WEIGHT = 0.5
 """How much the words of an earlier question count beside the question's own. Set by hand, not fitted."""
 _SHORTLIST = 24
@@ -31,6 +32,7 @@ _ASKS_TIME = re.compile(r"언제|몇 ?(?:년|월|일)|며칠|연도|년도|날�
 _HAS_TIME = re.compile(r"\d ?(?:년|월|일|세기|시)|\d{4}|오전|오후|요일")
 _ASKS_NUMBER = re.compile(r"몇|얼마|퍼센트|비율|[수율액][는은]\?|규모|금액|가격|나이|인원")
 _HAS_NUMBER = re.compile(r"\d")
+_ASKS_COUNT = re.compile(r"몇 ?([가-힣])")
 
 
 class SentenceWeights(NamedTuple):
@@ -43,7 +45,7 @@ class SentenceWeights(NamedTuple):
             sentence that names its subject.
         cosine: Cosine of the embeddings of question and sentence.
         time: The question asks when and the sentence names a time.
-        number: The question asks how many and the sentence has a number.
+        number: The question asks how many and the sentence has a number; before the counter, if one is asked for.
         rank: Minus the logarithm of the passage's rank.
     """
 
@@ -56,7 +58,7 @@ class SentenceWeights(NamedTuple):
     rank: float
 
 
-WEIGHTS = SentenceWeights(morphemes=2.88, bigrams=6.1, neighbours=6.29, cosine=3.41, time=2.89, number=1.85, rank=2.41)
+WEIGHTS = SentenceWeights(morphemes=2.86, bigrams=6.18, neighbours=6.36, cosine=3.4, time=2.87, number=2.48, rank=2.41)
 """Fitted by ``python -m finetune.extractive``, with the embedded model, on 400 questions of ``odqa_ko``."""
 
 
@@ -127,7 +129,7 @@ def rank_sentences(
 
 
 def select_sentences(ranked: Sequence[Extract], limit: int = MAX_SENTENCES, *, enough: float = ENOUGH) -> list[Extract]:
-    """Return the sentences to quote, best first: up to ``limit``, fewer once the best one is probably among them.
+    """Return the sentences to quote, best first: up to ``limit``, only two once the best one is probably among them.
 
     A sentence that nearly repeats a chosen one is left out, whichever passage it stands in.
     """
@@ -138,7 +140,7 @@ def select_sentences(ranked: Sequence[Extract], limit: int = MAX_SENTENCES, *, e
         if any(_repeats(extract.text, other.text) for other in chosen):
             continue
         chosen.append(extract)
-        if len(chosen) == limit or covered >= enough:
+        if len(chosen) == limit or (covered >= enough and len(chosen) >= MIN_SENTENCES):
             break
     return chosen
 
@@ -155,14 +157,15 @@ def find_candidates(question: str, documents: Sequence[Document]) -> Candidates:
     pair_weights = _rarity(frozenset(bigrams(question)), pairs)
     by_pairs = _coverage(pair_weights, pairs)
     around = [_around(numbers, pairs, i) for i in range(len(pairs))]
-    asks_time, asks_number = bool(_ASKS_TIME.search(question)), bool(_ASKS_NUMBER.search(question))
+    asks_time = bool(_ASKS_TIME.search(question))
+    number = _number_asked(question)
     columns: dict[str, Sequence[float] | NDArray[np.float64]] = {
         "morphemes": _coverage(_rarity(asked_words, words), words),
         "bigrams": by_pairs,
         "neighbours": _coverage(pair_weights, around) - by_pairs,
         "cosine": np.zeros(len(sentences)),
         "time": [asks_time and bool(_HAS_TIME.search(sentence.text)) for sentence in sentences],
-        "number": [asks_number and bool(_HAS_NUMBER.search(sentence.text)) for sentence in sentences],
+        "number": [bool(number and number.search(sentence.text)) for sentence in sentences],
         "rank": -np.log1p(numbers),
     }
     features = np.array([columns[name] for name in SentenceWeights._fields], np.float64).T
@@ -185,6 +188,13 @@ def _analysed(text: str) -> tuple[tuple[Sentence, frozenset[str], frozenset[str]
     texts = [sentence.text for sentence in sentences]
     words = map(frozenset, analyzer().morphemes_batch(texts))
     return tuple(zip(sentences, words, (frozenset(bigrams(text)) for text in texts), strict=True))
+
+
+def _number_asked(question: str) -> re.Pattern[str] | None:
+    """Return what a number that answers a question looks like; None if it asks for none."""
+    if counter := _ASKS_COUNT.search(question):
+        return re.compile(rf"[\d만천백억조여] ?{re.escape(counter[1])}")
+    return _HAS_NUMBER if _ASKS_NUMBER.search(question) else None
 
 
 def _around(numbers: Sequence[int], units: Sequence[frozenset[str]], i: int) -> frozenset[str]:

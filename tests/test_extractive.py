@@ -127,9 +127,15 @@ def test_a_near_repeat_is_not_quoted_twice() -> None:
 def test_no_more_is_quoted_than_needed_or_allowed() -> None:
     texts = ["하나는 사과다.", "둘째 날 비가 왔다.", "셋이 모여 걸었다.", "네 시에 끝났다."]
     assert len(select_sentences([extract(text) for text in texts], 3)) == 3
-    assert len(select_sentences([extract(texts[0], 0.95), *(extract(text, 0.01) for text in texts[1:])])) == 1
+    assert len(select_sentences([extract(texts[0], 0.95), *(extract(text, 0.01) for text in texts[1:])])) == 2
 
 
 def test_a_zero_vector_has_cosine_zero() -> None:
     assert np.array_equal(cosines("가", ["가", "하"], LetterEmbeddings()), [1.0, 0.0])
     assert np.array_equal(cosines("하", ["가"], LetterEmbeddings()), [0.0])
+
+
+def test_a_number_is_asked_for_with_its_counter() -> None:
+    text = "회의는 3월 2일 오전 9시에 열렸다. 이 자리에는 2만여 명이 모였다. 장소는 시청 앞이었다."
+    [best, *_] = rank_sentences("시청 앞 회의에는 몇 명이 모였나요?", [Document(page_content=text)])
+    assert best.text == "이 자리에는 2만여 명이 모였다."
