@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rag_app.chain import build_chain
     from rag_app.chat_models import load_chat_model
+    from rag_app.check import check_index
     from rag_app.compressors import CrossEncoderCompressor, load_reranker
     from rag_app.documents import load_documents, make_document, split_documents
     from rag_app.embeddings import StaticEmbeddings, TransformerEmbeddings, load_embeddings
-    from rag_app.index import Index, build_index, check_index, open_index
+    from rag_app.index import Index, build_index, open_index
     from rag_app.lexical import LexicalIndex, LexicalRetriever
     from rag_app.retrieval import HybridRetriever, build_retriever
     from rag_app.stores.faiss import FaissStore
@@ -26,7 +27,7 @@ _MODULES = {
     "build_chain": "chain",
     "build_index": "index",
     "build_retriever": "retrieval",
-    "check_index": "index",
+    "check_index": "check",
     "load_chat_model": "chat_models",
     "load_documents": "documents",
     "load_embeddings": "embeddings",

@@ -339,7 +339,7 @@ def _ask(options: argparse.Namespace, say: Say) -> int:
 
 
 def _check(options: argparse.Namespace, say: Say) -> int:
-    from rag_app.index import check_index
+    from rag_app.check import check_index
 
     problems = check_index(options.index)
     if options.json:

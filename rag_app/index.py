@@ -15,27 +15,26 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from rag_app.documents import PASSAGE_CHARS, document_id, make_document, searchable_text, split_documents
+from rag_app.articles import distinct_articles
+from rag_app.documents import PASSAGE_CHARS, searchable_text, split_documents
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.generations import (
     MANIFEST,
-    damaged_files,
     generation_folder,
     new_generation,
     open_generation,
-    read_generation,
     read_manifest,
     writing,
 )
-from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer, normalise
+from rag_app.identity import check_model, describe_model
+from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer
 from rag_app.lexical import FIELDS, LexicalIndex
 from rag_app.stores.faiss import FaissStore
 
 FORMAT = "korean-rag-1"
-_LEXICAL = "lexical"
+LEXICAL = "lexical"
 _USER_DICTIONARY = "user_dictionary.txt"
 _BATCH = 1024
-_RESERVED = frozenset({"doc_id", "start", "end", "stages", "score", "relevance_score"})
 
 
 class Changes(NamedTuple):
@@ -101,7 +100,7 @@ class Index:
         """
         with writing(self.path):
             self.refresh()
-            articles, repeated = _distinct(documents)
+            articles, repeated = distinct_articles(documents)
             known = self.document_ids()
             new = [article for doc_id, article in articles.items() if doc_id not in known]
             self._commit(new, removed=set(), progress=progress)
@@ -115,7 +114,7 @@ class Index:
         """
         with writing(self.path):
             self.refresh()
-            articles, repeated = _distinct(documents)
+            articles, repeated = distinct_articles(documents)
             paths = {article.metadata["path"] for article in articles.values() if "path" in article.metadata}
             present = {p.metadata["doc_id"]: _article_metadata(p) for p in self.snapshot.store.documents.values()}
             same = {doc_id for doc_id, article in articles.items() if present.get(doc_id) == article.metadata}
@@ -147,13 +146,13 @@ class Index:
             store = before.store.copy()
             store.delete(gone)
             if before.lexical.deleted + len(gone) > len(store):  # BM25 would go by passages that are long gone
-                lexical = LexicalIndex.create(before.lexical.analyzer, folder / _LEXICAL)
+                lexical = LexicalIndex.create(before.lexical.analyzer, folder / LEXICAL)
                 lexical.add(store.documents, map(searchable_text, store.documents.values()))
             else:
                 # Tantivy's files never change, so both generations can share them; only its locks must be their own.
                 ignored = shutil.ignore_patterns("*.lock")
-                shutil.copytree(old / _LEXICAL, folder / _LEXICAL, copy_function=_link, ignore=ignored)
-                lexical = LexicalIndex.open(before.lexical.analyzer, folder / _LEXICAL)
+                shutil.copytree(old / LEXICAL, folder / LEXICAL, copy_function=_link, ignore=ignored)
+                lexical = LexicalIndex.open(before.lexical.analyzer, folder / LEXICAL)
                 lexical.delete(gone)
             _fill(folder, manifest, store, lexical, new, progress=progress)
         with self._lock:
@@ -192,12 +191,12 @@ def build_index(
     with writing(folder):
         if (folder / MANIFEST).exists() and not replace:
             raise FileExistsError(f"{folder} holds an index already. Add to it, replace it, or choose another folder.")
-        articles, _ = _distinct(documents)
+        articles, _ = distinct_articles(documents)
         if not articles:
             raise ValueError("There is no document to index. Give at least one that holds text.")
         manifest: dict[str, Any] = {
             "format": FORMAT,
-            "model": _describe(embeddings),
+            "model": describe_model(embeddings),
             "analysis": _analysis(),
             "passage_chars": passage_chars,
         }
@@ -205,7 +204,7 @@ def build_index(
             if user_dictionary is not None:
                 shutil.copyfile(user_dictionary, generation / _USER_DICTIONARY)
             store = FaissStore(embeddings)
-            lexical = LexicalIndex.create(_analyzer(generation), generation / _LEXICAL)
+            lexical = LexicalIndex.create(_analyzer(generation), generation / LEXICAL)
             _fill(generation, manifest, store, lexical, list(articles.values()), progress=progress)
         return Index(folder, embeddings, Snapshot(read_manifest(folder, format=FORMAT), store, lexical))
 
@@ -230,69 +229,15 @@ def open_index(path: str | Path, embeddings: Embeddings | None = None) -> Index:
     return Index(folder, embeddings, _read_snapshot(folder, embeddings))
 
 
-def check_index(path: str | Path) -> list[str]:
-    """Return everything that is wrong with an index, one sentence each; an empty list means it is sound.
-
-    Checks the manifest, every file's checksum, that documents, vectors and lexical index hold the same passages, and
-    that the counts are those of the manifest. Needs no embedding model.
-
-    Raises:
-        FileNotFoundError: There is no index.
-    """
-    try:
-        read_generation(Path(path), _examine, format=FORMAT)
-    except _UnsoundError as error:
-        return error.problems
-    except ValueError as error:
-        return [str(error)]
-    return []
-
-
-class _UnsoundError(Exception):
-    """What is wrong with a generation."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__(*problems)
-        self.problems = problems
-
-
-def _examine(generation: Path, manifest: dict[str, Any]) -> None:
-    if damaged := damaged_files(generation, manifest):
-        raise _UnsoundError([f"{name} is missing, changed or does not belong there." for name in damaged])
-    store = FaissStore.read(generation, _NoEmbeddings())
-    problems = []
-    if sorted(LexicalIndex.open(analyzer(), generation / _LEXICAL).ids()) != sorted(store.documents):
-        problems.append("The lexical index and the documents hold different passages.")
-    if _counts(store) != {key: manifest[key] for key in ("documents", "passages")}:
-        problems.append(f"The manifest counts other documents or passages than there are: {_counts(store)}.")
-    if store.dimension is not None and store.dimension != manifest["model"]["dimension"]:
-        problems.append(f"Vectors have {store.dimension} dimensions, the manifest says {manifest['model']}.")
-    lengths = np.linalg.norm(store.vectors(list(store.documents)), axis=1)
-    if not np.all((np.abs(lengths - 1) < 0.01) | (lengths == 0)):
-        problems.append("Some vectors are not normalised.")
-    if problems:
-        raise _UnsoundError(problems)
-
-
-class _NoEmbeddings(Embeddings):
-    """Stands in where only stored vectors are looked at."""
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        raise NotImplementedError
-
-    def embed_query(self, text: str) -> list[float]:
-        raise NotImplementedError
-
-
 def _read_snapshot(path: Path, embeddings: Embeddings) -> Snapshot:
     def load(folder: Path, manifest: dict[str, Any]) -> Snapshot:
-        _check_model(path, manifest["model"], _describe(embeddings))
+        check_model(path, manifest["model"], describe_model(embeddings))
         if manifest["analysis"] != _analysis():
             raise ValueError(
                 f"{path} was built with another analysis ({manifest['analysis']}, now {_analysis()}). "
                 f"Build it anew: rag-app index PATH... --index {path} --replace"
             )
-        lexical = LexicalIndex.open(_analyzer(folder), folder / _LEXICAL)
+        lexical = LexicalIndex.open(_analyzer(folder), folder / LEXICAL)
         return Snapshot(manifest, FaissStore.read(folder, embeddings), lexical)
 
     return open_generation(path, load, format=FORMAT)
@@ -336,42 +281,13 @@ def _fill(
         lexical.discard()
         raise
     store.write(folder)
-    manifest.update(_counts(store))
+    manifest.update(count_passages(store))
 
 
 def _encode(embeddings: Embeddings, texts: list[str]) -> NDArray[np.float32]:
     if isinstance(embeddings, ModelEmbeddings):
         return embeddings.encode(texts)
     return np.asarray(embeddings.embed_documents(texts), dtype=np.float32)
-
-
-def _distinct(documents: Iterable[Document]) -> tuple[dict[str, Document], int]:
-    """Return the documents by doc_id, normalised, and how many repeated an earlier text."""
-    articles: dict[str, Document] = {}
-    repeated = 0
-    for place, document in enumerate(documents, start=1):
-        article = _as_article(document, place)
-        repeated += article.metadata["doc_id"] in articles
-        articles.setdefault(article.metadata["doc_id"], article)
-    return articles, repeated
-
-
-def _as_article(document: Document, place: int) -> Document:
-    """Return a document under the id of its text; an id or reserved metadata of the user's own get another name."""
-    metadata = {str(key): value for key, value in document.metadata.items()}
-    doc_id = document_id(normalise(document.page_content))
-    ours = metadata.get("doc_id") == doc_id
-    for key in _RESERVED & metadata.keys():
-        value = metadata.pop(key)
-        if not ours:
-            metadata[f"source_{key}"] = value
-    if not ours and document.id:
-        metadata["source_id"] = document.id
-    try:
-        return make_document(document.page_content, **metadata)
-    except ValueError as error:
-        name = metadata.get("title") or metadata.get("path") or document.id
-        raise ValueError(f"Document {place} ({name}) cannot be indexed: it {error}. Leave it out.") from error
 
 
 def _article_metadata(passage: Document) -> dict[str, Any]:
@@ -382,33 +298,9 @@ def _document_ids(store: FaissStore) -> set[str]:
     return {passage.metadata["doc_id"] for passage in store.documents.values()}
 
 
-def _counts(store: FaissStore) -> dict[str, int]:
+def count_passages(store: FaissStore) -> dict[str, int]:
+    """Return how many documents and passages a store holds, as the manifest keeps them."""
     return {"documents": len(_document_ids(store)), "passages": len(store)}
-
-
-def _describe(embeddings: Embeddings) -> dict[str, Any]:
-    """Return what identifies a model; of classes other than ours the class, the model's name and the dimension."""
-    if isinstance(embeddings, ModelEmbeddings):
-        return {
-            "name": embeddings.name,
-            "fingerprint": embeddings.fingerprint,
-            "dimension": embeddings.dimension,
-        }
-    names = (getattr(embeddings, field, None) for field in ("model_name", "model"))
-    model = next((f":{name}" for name in names if isinstance(name, str)), "")
-    dimension = len(embeddings.embed_query("차원"))
-    return {"name": f"{type(embeddings).__name__}{model}", "fingerprint": None, "dimension": dimension}
-
-
-def _check_model(path: Path, built: dict[str, Any], given: dict[str, Any]) -> None:
-    identity = ["name", "dimension"] if built["fingerprint"] is None else ["fingerprint", "dimension"]
-    if any(built[key] != given[key] for key in identity):
-        same_name = ", of the same name but with other weights or prompts" if built["name"] == given["name"] else ""
-        raise ValueError(
-            f"{path} was built with {built['name']!r} ({built['dimension']} dimensions) but the model given is "
-            f"{given['name']!r} ({given['dimension']} dimensions){same_name}. Open it with the model it was built "
-            f"with, or build it anew: rag-app index PATH... --index {path} --model {given['name']} --replace"
-        )
 
 
 def _link(source: str | Path, target: str | Path) -> None:

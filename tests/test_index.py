@@ -8,9 +8,10 @@ import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
+from rag_app.check import check_index
 from rag_app.documents import document_id, make_document
 from rag_app.generations import writing
-from rag_app.index import Changes, Index, build_index, check_index, open_index
+from rag_app.index import Changes, Index, build_index, open_index
 from rag_app.retrieval import build_retriever
 
 EMBEDDINGS = DeterministicFakeEmbedding(size=8)

@@ -1,0 +1,67 @@
+"""Whether an index is sound: every byte as it was written, and all its parts agreeing."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from rag_app.generations import damaged_files, read_generation
+from rag_app.index import FORMAT, LEXICAL, count_passages
+from rag_app.korean import analyzer
+from rag_app.lexical import LexicalIndex
+from rag_app.stores.faiss import FaissStore
+
+
+def check_index(path: str | Path) -> list[str]:
+    """Return everything that is wrong with an index, one sentence each; an empty list means it is sound.
+
+    Checks the manifest, every file's checksum, that documents, vectors and lexical index hold the same passages, and
+    that the counts are those of the manifest. Needs no embedding model.
+
+    Raises:
+        FileNotFoundError: There is no index.
+    """
+    try:
+        read_generation(Path(path), _examine, format=FORMAT)
+    except _UnsoundError as error:
+        return error.problems
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+class _UnsoundError(Exception):
+    """What is wrong with a generation."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+
+def _examine(generation: Path, manifest: dict[str, Any]) -> None:
+    if damaged := damaged_files(generation, manifest):
+        raise _UnsoundError([f"{name} is missing, changed or does not belong there." for name in damaged])
+    store = FaissStore.read(generation, _NoEmbeddings())
+    problems = []
+    if sorted(LexicalIndex.open(analyzer(), generation / LEXICAL).ids()) != sorted(store.documents):
+        problems.append("The lexical index and the documents hold different passages.")
+    if count_passages(store) != {key: manifest[key] for key in ("documents", "passages")}:
+        problems.append(f"The manifest counts other documents or passages than there are: {count_passages(store)}.")
+    if store.dimension is not None and store.dimension != manifest["model"]["dimension"]:
+        problems.append(f"Vectors have {store.dimension} dimensions, the manifest says {manifest['model']}.")
+    lengths = np.linalg.norm(store.vectors(list(store.documents)), axis=1)
+    if not np.all((np.abs(lengths - 1) < 0.01) | (lengths == 0)):
+        problems.append("Some vectors are not normalised.")
+    if problems:
+        raise _UnsoundError(problems)
+
+
+class _NoEmbeddings(Embeddings):
+    """Stands in where only stored vectors are looked at."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        raise NotImplementedError
+
+    def embed_query(self, text: str) -> list[float]:
+        raise NotImplementedError
