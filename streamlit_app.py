@@ -23,6 +23,7 @@ from rag_app.chat_models import ChatModelError, load_chat_model
 from rag_app.compressors import CrossEncoderCompressor, load_reranker
 from rag_app.data import load_retrieval_data, sample_documents
 from rag_app.embeddings import load_embeddings
+from rag_app.filters import Filter, article_filter
 from rag_app.generations import MANIFEST
 from rag_app.index import Index, build_index, open_index
 from rag_app.korean import analyzer, normalise
@@ -159,13 +160,9 @@ def filter_words(choices: Choices) -> str:
     return " · ".join(words)
 
 
-def metadata_filter(choices: Choices) -> dict[str, Any] | None:
+def metadata_filter(choices: Choices) -> Filter | None:
     """Return the chosen filter as `rag_app.filters` takes it."""
-    conditions: dict[str, Any] = {"section": {"$in": choices.sections}} if choices.sections else {}
-    if choices.dates:
-        first, last = choices.dates
-        conditions["date"] = {"$gte": first.isoformat(), "$lte": last.isoformat()}
-    return conditions or None
+    return article_filter(choices.sections, *(day.isoformat() for day in choices.dates or ()))
 
 
 def _current_index(path: Path) -> Index:
@@ -193,7 +190,7 @@ def _reranker(name: str) -> CrossEncoderCompressor:
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _chat_model(name: str) -> BaseChatModel:
     settings = load_settings()  # its key goes to the address it was set for, not to whatever a visitor types
-    return load_chat_model(name, **(settings.chat_options() if name == settings.chat_model else {}))
+    return load_chat_model(name, **(settings.chat_options(name) if name == settings.chat_model else {}))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)

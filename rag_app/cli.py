@@ -17,8 +17,8 @@ from rag_app.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
+    from langchain_core.retrievers import BaseRetriever
 
-    from rag_app.filters import Filter
     from rag_app.index import Index
 
 OK, FAILED, PARTLY, INTERRUPTED = 0, 1, 3, 130
@@ -253,10 +253,8 @@ def _index(options: argparse.Namespace, say: Say) -> int:
 
 
 def _add(options: argparse.Namespace, say: Say) -> int:
-    from rag_app.index import open_index
-
     skipped: list[str] = []
-    index = open_index(options.index)
+    index = _open(options)
     documents = _read_sources(options, skipped, say)
     changes = (index.update if options.update else index.add)(documents, progress=not options.quiet)
     print(
@@ -269,9 +267,7 @@ def _add(options: argparse.Namespace, say: Say) -> int:
 
 
 def _delete(options: argparse.Namespace, say: Say) -> int:
-    from rag_app.index import open_index
-
-    index = open_index(options.index)
+    index = _open(options)
     unknown = [doc_id for doc_id in options.doc_ids if doc_id not in index.document_ids()]
     changes = index.delete(options.doc_ids)
     print(say(f"지움 {changes.removed:,}.", f"Removed {changes.removed:,}."))
@@ -281,13 +277,7 @@ def _delete(options: argparse.Namespace, say: Say) -> int:
 
 
 def _search(options: argparse.Namespace, say: Say) -> int:
-    from rag_app.retrieval import build_retriever
-
-    index = _open(options)
-    compressor = _load_reranker(options.reranker, top_n=options.k)
-    retriever = build_retriever(
-        index, compressor=compressor, k=max(options.candidates, options.k), top_n=options.k, filter=_filter(options)
-    )
+    retriever = _retriever(options, _open(options), top_n=options.k)
     results = [_as_record(document) for document in retriever.invoke(options.question)]
     if options.json:
         print(json.dumps(results, ensure_ascii=False, indent=2))
@@ -302,18 +292,14 @@ def _search(options: argparse.Namespace, say: Say) -> int:
 
 def _ask(options: argparse.Namespace, say: Say) -> int:
     from rag_app.chain import build_chain
-    from rag_app.retrieval import build_retriever
 
     index = _open(options)
     chat_model = None
     if options.chat_model:
         from rag_app.chat_models import load_chat_model
 
-        chat_model = load_chat_model(
-            options.chat_model, **load_settings().model_copy(update={"chat_model": options.chat_model}).chat_options()
-        )
-    compressor = _load_reranker(options.reranker, top_n=max(10, options.sources))
-    retriever = build_retriever(index, compressor=compressor, k=options.candidates, filter=_filter(options))
+        chat_model = load_chat_model(options.chat_model, **load_settings().chat_options(options.chat_model))
+    retriever = _retriever(options, index, top_n=max(10, options.sources))
     lang = language_of(options.question, say.lang)
     chain = build_chain(
         retriever, embeddings=index.embeddings, chat_model=chat_model, max_sources=options.sources, lang=lang
@@ -386,19 +372,17 @@ def _open(options: argparse.Namespace) -> "Index":
     return open_index(options.index)
 
 
-def _load_reranker(name: str | None, *, top_n: int) -> Any:
-    if name is None:
-        return None
-    from rag_app.compressors import load_reranker
+def _retriever(options: argparse.Namespace, index: "Index", *, top_n: int) -> "BaseRetriever":
+    from rag_app.filters import article_filter
+    from rag_app.retrieval import build_retriever
 
-    return load_reranker(name, top_n=top_n)
+    compressor = None
+    if options.reranker is not None:
+        from rag_app.compressors import load_reranker
 
-
-def _filter(options: argparse.Namespace) -> "Filter | None":
-    bounds = {"$gte": options.since, "$lte": options.until}
-    dates = {operator: value for operator, value in bounds.items() if value}
-    sections = {"$in": options.section} if options.section else None
-    return {key: condition for key, condition in {"section": sections, "date": dates}.items() if condition} or None
+        compressor = load_reranker(options.reranker, top_n=top_n)
+    filter = article_filter(options.section or (), options.since, options.until)
+    return build_retriever(index, compressor=compressor, k=max(options.candidates, top_n), top_n=top_n, filter=filter)
 
 
 def _as_record(document: "Document") -> dict[str, Any]:

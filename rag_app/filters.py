@@ -1,6 +1,6 @@
 """Metadata filters as LangChain's stores write them: ``{"section": "경제", "date": {"$gte": "2025-01-01"}}``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any
@@ -30,6 +30,19 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "$nin": _neither,
 }
 _HOLD_WHEN_MISSING = {"$ne", "$nin"}
+
+
+def article_filter(sections: Sequence[str] = (), since: str | None = None, until: str | None = None) -> Filter | None:
+    """Return the filter that keeps articles of some sections and dates; None if all are wanted.
+
+    Args:
+        sections: Any of these; all if empty.
+        since: The first day, ``YYYY-MM-DD``.
+        until: The last day.
+    """
+    dates = {operator: day for operator, day in (("$gte", since), ("$lte", until)) if day}
+    conditions = {"section": {"$in": list(sections)} if sections else {}, "date": dates}
+    return {key: condition for key, condition in conditions.items() if condition} or None
 
 
 def check_filter(filter: Filter) -> None:

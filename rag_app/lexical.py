@@ -26,7 +26,7 @@ K1 = 1.2  # Tantivy's constant, which it does not let one change
 _HEAP_BYTES = 128_000_000
 _EVERY = "every"  # a field with the same term in every passage: its frequency counts deleted ones too, as BM25 does
 FIELDS = {"bigrams": 1.0, "morphemes": 2.0}
-"""How much each analysis counts: twice, since passages hold twice as many bigrams as morphemes to match."""
+"""How much each analysis counts; chosen on train questions, see ``finetune/LOG.md``."""
 
 _BATCH = 2048
 
@@ -57,7 +57,7 @@ def _schema() -> tantivy.Schema:
 class LexicalIndex:
     """A Tantivy index of passages analysed as character bigrams and as morphemes, one field for each.
 
-    The two analyses fail on different questions, so their plain sum beats either: see ``finetune/LOG.md``. Searching
+    The two analyses fail on different questions, so their weighted sum beats either: see ``finetune/LOG.md``. Searching
     is thread-safe. A change is visible after `commit`. Make one with `create` or `open`.
 
     Attributes:
@@ -156,7 +156,7 @@ class LexicalIndex:
         return [searcher.doc(address)["id"][0] for _, address in hits]
 
     def search(self, query: str, k: int, *, ids: Collection[str] | None = None) -> list[LexicalHit]:
-        """Return the k passages with the highest BM25 scores, best first, equal scores by id.
+        """Return the k passages with the highest BM25 scores, best first, those of equal score among them by id.
 
         Args:
             query: The question, in any Unicode spelling.

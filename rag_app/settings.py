@@ -31,9 +31,9 @@ class Settings(BaseSettings):
     lang: Literal["ko", "en"] | None = None
     """``ko`` or ``en``; the language of the locale by default, Korean where it is neither."""
 
-    def chat_options(self) -> dict[str, Any]:
-        """Return what `rag_app.chat_models.load_chat_model` is to be passed for ``chat_model``."""
-        if self.chat_api_key is None or "://" not in (self.chat_model or ""):
+    def chat_options(self, name: str) -> dict[str, Any]:
+        """Return what `rag_app.chat_models.load_chat_model` is to be passed for a name: the key, for an address."""
+        if self.chat_api_key is None or "://" not in name:
             return {}
         return {"api_key": self.chat_api_key.get_secret_value()}
 

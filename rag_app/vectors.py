@@ -66,7 +66,7 @@ class Vectors:
         return Vectors({id_: row for id_, row in self.rows.items() if id_ not in gone}, index)
 
     def search(self, vector: ArrayLike, k: int, *, ids: Collection[str] | None = None) -> list[tuple[str, float]]:
-        """Return ids and cosines of the k nearest, nearest first, equal cosines by id.
+        """Return ids and cosines of the k nearest, nearest first, those of equal cosine among them by id.
 
         Args:
             vector: ``(dimension,)``, of any length.

@@ -231,3 +231,14 @@ def test_wrong_settings_and_dates_are_explained(
     monkeypatch.setenv("RAG_K", "many")
     assert main(["search", "쌀", "--index", str(index)]) == FAILED
     assert "RAG_K=many" in capsys.readouterr().err
+
+
+def test_an_answer_can_rest_on_more_than_ten_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    news = tmp_path / "many.jsonl"
+    rows = ({"본문": f"가온호가 {n}번째 항해를 마쳤다."} for n in range(15))
+    news.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    assert main(["index", str(news), "--index", str(tmp_path / "index"), "--quiet"]) == OK
+    capsys.readouterr()
+    question = "가온호는 7번째 항해를 마쳤나요?"
+    assert main(["ask", question, "--sources", "12", "--index", str(tmp_path / "index"), "--json"]) == OK
+    assert len(json.loads(capsys.readouterr().out)["sources"]) == 12

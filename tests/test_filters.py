@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from rag_app.filters import Filter, check_filter, matches
+from rag_app.filters import Filter, article_filter, check_filter, matches
 
 ARTICLE = {"section": "경제", "date": "2025-03-14", "views": 12, "tags": ["쌀", "물가"]}
 
@@ -44,3 +44,15 @@ def test_unknown_operators_are_named(condition: dict[str, Any]) -> None:
 def test_a_logical_operator_in_the_place_of_a_key_is_refused() -> None:
     with pytest.raises(ValueError, match=r"\$and cannot stand"):
         check_filter({"$and": [{"section": "경제"}]})
+
+
+def test_sections_and_days_make_a_filter() -> None:
+    assert article_filter() is None
+    assert article_filter(["경제"]) == {"section": {"$in": ["경제"]}}
+    assert article_filter(since="2025-03-14", until="2025-03-20") == {
+        "date": {"$gte": "2025-03-14", "$lte": "2025-03-20"}
+    }
+    assert article_filter(["날씨"], until="2025-03-20") == {
+        "section": {"$in": ["날씨"]},
+        "date": {"$lte": "2025-03-20"},
+    }
