@@ -1,7 +1,8 @@
-"""Where rows with questions come from: the bundled sample, KLUE-MRC on the Hub, a file, a folder of files."""
+"""Where rows come from: the bundled sample, KLUE on the Hub, a file, a folder of files."""
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
@@ -24,27 +25,35 @@ def sample_rows(name: str) -> Iterator[Row]:
         yield from ROWS[".jsonl"](path)
 
 
-def klue_rows(split: str) -> Iterator[Row]:
-    """Yield the rows of KLUE-MRC from the Hugging Face Hub, or from its cache when HF_HUB_OFFLINE is set.
+def klue_rows(configuration: str, split: str) -> Iterator[Row]:
+    """Yield the rows of a task of KLUE from the Hugging Face Hub, or from its cache when HF_HUB_OFFLINE is set.
+
+    Args:
+        configuration: Of klue/klue: ``mrc`` for questions, ``sts`` for the similarity of sentences.
+        split: ``train`` or ``validation``.
 
     Raises:
         ImportError: The datasets library is not installed.
         ConnectionError: The Hub cannot be reached, or offline and nothing is in the cache.
-        ValueError: KLUE-MRC has no such split.
+        ValueError: The task has no such split.
     """
+    name = f"KLUE-{configuration.upper()}"
     try:
         from datasets import load_dataset
     except ImportError as error:
-        raise ImportError(
-            'KLUE-MRC from the Hub needs the datasets library: pip install "korean-rag[train]"'
-        ) from error
+        raise ImportError(f'{name} from the Hub needs the datasets library: pip install "korean-rag[train]"') from error
     if split not in ("train", "validation"):
-        raise ValueError(f"KLUE-MRC has no split {split!r}. Ask for 'train' or 'validation'")
-    _check_hub()
+        raise ValueError(f"{name} has no split {split!r}. Ask for 'train' or 'validation'")
     try:
-        rows = load_dataset("klue/klue", "mrc", split=split)
+        _check_hub()
+        rows = load_dataset("klue/klue", configuration, split=split)
     except ConnectionError as error:
-        raise ConnectionError(_no_hub(error)) from error
+        otherwise = ", or 'sample' for the bundled news" if configuration == "mrc" else ""
+        raise ConnectionError(
+            f"Cannot get klue/klue ({name}) from the Hugging Face Hub: {normalise(str(error))}. Give a local copy of "
+            f"its json file (klue-{configuration}-v1.1_dev.json){otherwise}; with a copy in the cache set "
+            "HF_HUB_OFFLINE=1"
+        ) from error
     for number, values in enumerate(rows, start=1):
         yield Row(f"record {number}", dict(values))
 
@@ -69,17 +78,29 @@ def folder_rows(folder: Path, split: str) -> Iterator[Row]:
     Raises:
         FileNotFoundError: No file has.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ROWS)
-    name = re.compile(rf"(?<![a-z])(?:{'|'.join(split_names(split))})(?![a-z])")
-    wanted = [path for path in paths if name.search(path.stem.lower())]
-    if not wanted:
-        raise FileNotFoundError(
-            f"{folder} is no BEIR folder (corpus.jsonl, queries.jsonl, qrels.tsv), and none of its tables has "
-            f"{' or '.join(split_names(split))} in its name: {', '.join(path.name for path in paths) or 'it has none'}"
-        )
-    for path in wanted:
+    try:
+        paths = split_files(folder, split)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}. Nor is it a BEIR folder (corpus.jsonl, queries.jsonl, qrels.tsv)") from error
+    for path in paths:
         for row in file_rows(path, split):
             yield Row(f"{path.name}, {row.place}", row.values)
+
+
+def split_files(folder: Path, split: str) -> list[Path]:
+    """Return the tables in a folder with the split in their name, sorted.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ROWS)
+    name = re.compile(rf"(?<![a-z])(?:{'|'.join(split_names(split))})(?![a-z])")
+    if wanted := [path for path in paths if name.search(path.stem.lower())]:
+        return wanted
+    raise FileNotFoundError(
+        f"{folder}: none of its tables has {' or '.join(split_names(split))} in its name: "
+        f"{', '.join(path.name for path in paths) or 'it has none'}"
+    )
 
 
 def split_names(split: str) -> tuple[str, ...]:
@@ -87,8 +108,8 @@ def split_names(split: str) -> tuple[str, ...]:
     return _SPLIT_NAMES.get(split, (split.lower(),))
 
 
-NAMED: dict[str, Callable[[str], Iterator[Row]]] = {"sample": sample_rows, "klue": klue_rows}
-"""The data sets that go by a name, each read by its split."""
+NAMED: dict[str, Callable[[str], Iterator[Row]]] = {"sample": sample_rows, "klue": partial(klue_rows, "mrc")}
+"""The data sets with questions that go by a name, each read by its split."""
 
 
 def _check_hub() -> None:
@@ -101,11 +122,4 @@ def _check_hub() -> None:
     except (HfHubHTTPError, OfflineModeIsEnabled):  # the Hub answered; or load_dataset will look into the cache only
         return
     except network_errors() as error:
-        raise ConnectionError(_no_hub(error)) from error
-
-
-def _no_hub(error: Exception) -> str:
-    return (
-        f"Cannot get klue/klue from the Hugging Face Hub: {normalise(str(error))}. Give a local copy of its json file "
-        "(klue-mrc-v1.1_dev.json), or 'sample' for the bundled news; with a copy in the cache set HF_HUB_OFFLINE=1"
-    )
+        raise ConnectionError(str(error)) from error
