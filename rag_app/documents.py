@@ -4,8 +4,9 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ PASSAGE_CHARS = 1200
 """The most characters a passage has, unless asked otherwise."""
 
 OnError = Callable[[Path, Exception], None]
+Fits = Callable[[str], bool]
+"""Whether a model reads a text to its end, as `rag_app.embeddings.ModelEmbeddings.fits` says."""
+
+_SMALLEST = 100  # characters; passages are not split further to fit
 
 _TIME = r"(?:T|\s)\s*(?:\(.\)\s*)?(?:오전|오후|[AaPp][Mm])?\s*\d{1,2}\s*[:시].*"
 _DATES = (
@@ -112,7 +117,7 @@ def load_documents(
 
 
 def split_documents(
-    documents: Iterable[Document], *, max_chars: int = PASSAGE_CHARS, overlap: int = 1
+    documents: Iterable[Document], *, max_chars: int = PASSAGE_CHARS, overlap: int = 1, fits: Fits | None = None
 ) -> Iterator[Document]:
     """Yield the passages of articles: each article whole if it is short enough, else cut between sentences.
 
@@ -124,13 +129,17 @@ def split_documents(
         documents: Whole articles; one without ``doc_id`` goes through `make_document`. Passages stay as they are.
         max_chars: The most characters a passage has.
         overlap: How many sentences a passage repeats from the one before it, as far as they fit.
+        fits: Whether the model that will read a passage, as `searchable_text` gives it, reads it to its end. An
+            article with a passage that does not fit is split again into passages a fifth shorter, until all fit or
+            they are at 100 characters. One whose title alone does not fit is left as it is without a model: no
+            splitting would bring the model to its text.
 
     Raises:
         ValueError: ``max_chars`` is below 1 or ``overlap`` below 0.
     """
     if max_chars < 1 or overlap < 0:
         raise ValueError(f"Want max_chars of at least 1 and overlap of at least 0, got {max_chars} and {overlap}")
-    return (passage for document in documents for passage in _split(document, max_chars, overlap))
+    return (passage for document in documents for passage in _split(document, max_chars, overlap, fits))
 
 
 def _find_files(folder: Path) -> list[Path]:
@@ -186,24 +195,44 @@ def _clean(value: Any) -> Any:
     return str(value)
 
 
-def _split(document: Document, max_chars: int, overlap: int) -> Iterator[Document]:
+def _split(document: Document, max_chars: int, overlap: int, fits: Fits | None) -> Sequence[Document]:
     if "doc_id" not in document.metadata:
         document = make_document(document.page_content, **document.metadata)
+    if document.id == f"{document.metadata['doc_id']}:{document.metadata.get('start')}":
+        return [document]
+    passages = _cut(document, max_chars, overlap)
+    if fits is None or not fits(str(document.metadata.get("title", ""))):
+        return passages
+    max_chars = min(max_chars, len(document.page_content))
+    while max_chars > _SMALLEST and not all(fits(searchable_text(passage)) for passage in passages):
+        max_chars = max(_SMALLEST, max_chars * 4 // 5)
+        passages = _cut(document, max_chars, overlap)
+    return passages
+
+
+def _cut(document: Document, max_chars: int, overlap: int) -> list[Document]:
+    """Return the article as one passage if it is short enough, else its passages."""
     text, metadata = document.page_content, document.metadata
-    if document.id == f"{metadata['doc_id']}:{metadata.get('start')}":
-        yield document
-    elif len(text) <= max_chars:
-        yield Document(page_content=text, metadata={**metadata, "start": 0, "end": len(text)}, id=metadata["doc_id"])
-    else:
-        for start, end in _passages(_pieces(text, max_chars), max_chars, overlap):
-            place = {**metadata, "start": start, "end": end}
-            yield Document(page_content=text[start:end], metadata=place, id=f"{metadata['doc_id']}:{start}")
+    doc_id = metadata["doc_id"]
+    if len(text) <= max_chars:
+        return [Document(page_content=text, metadata={**metadata, "start": 0, "end": len(text)}, id=doc_id)]
+    return [
+        Document(
+            page_content=text[start:end], metadata={**metadata, "start": start, "end": end}, id=f"{doc_id}:{start}"
+        )
+        for start, end in _passages(_pieces(text, max_chars), max_chars, overlap)
+    ]
+
+
+@lru_cache(maxsize=1024)  # an article is cut several times until its passages fit, and again to train on and to index
+def _sentence_starts(text: str) -> tuple[int, ...]:
+    return tuple(sentence.start for sentence in analyzer().sentences(text))
 
 
 def _pieces(text: str, max_chars: int) -> list[tuple[int, int]]:
     """Return the spans of the sentences, those too long cut further."""
     # Only the starts come from the analyser, so that no character between two sentences can be lost.
-    starts = [sentence.start for sentence in analyzer().sentences(text)]
+    starts = _sentence_starts(text)
     pieces: list[tuple[int, int]] = []
     for start, stop in zip([0, *starts[1:]], [*starts[1:], len(text)], strict=True):
         end = start + len(text[start:stop].rstrip())

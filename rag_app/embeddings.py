@@ -1,14 +1,15 @@
 """Embeddings for LangChain: static models without PyTorch, and sentence-transformers models."""
 
+import copy
 import hashlib
 import json
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -59,6 +60,10 @@ class ModelEmbeddings(Embeddings):
             query: Whether they are questions, for models that treat the two differently.
             progress: Whether to show a progress bar.
         """
+
+    @abstractmethod
+    def fits(self, text: str) -> bool:
+        """Return whether the model reads a passage to its end; what lies past its window has no part in the vector."""
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return one vector per passage."""
@@ -113,6 +118,10 @@ class StaticEmbeddings(ModelEmbeddings):
                         bar.update(done)
         return _unit_length(vectors)
 
+    def fits(self, text: str) -> bool:
+        """Return True: a sum has no window."""
+        return True
+
 
 class TransformerEmbeddings(ModelEmbeddings):
     """A sentence-transformers model.
@@ -157,6 +166,27 @@ class TransformerEmbeddings(ModelEmbeddings):
         result = np.array(vectors, dtype=np.float32).reshape(len(batch), self.dimension)
         result[[not text for text in batch]] = 0  # else the vector of the model's special tokens
         return _unit_length(result)
+
+    def fits(self, text: str) -> bool:
+        """Return whether a passage, with its prompt and the special tokens, has no more tokens than the model reads."""
+        limit = self._model.max_seq_length
+        if limit is None or limit == float("inf"):  # the latter says a static model in training
+            return True
+        tokens = self._tokenizer(self._document_prompt() + normalise(text), truncation=False, verbose=False)
+        return len(tokens["input_ids"]) <= limit
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        # A copy: turning truncation off would turn it off for a thread that embeds meanwhile.
+        return copy.deepcopy(self._model.tokenizer)
+
+    def _document_prompt(self) -> str:
+        """Return the prompt that `SentenceTransformer.encode_document` puts before a passage."""
+        if (given := self._prompts[False]) is not None:
+            return given
+        prompts = self._model.prompts
+        usual = (name for name in ("document", "passage", "corpus") if name in prompts)
+        return prompts.get(next(usual, self._model.default_prompt_name or ""), "") or ""
 
 
 def load_embeddings(

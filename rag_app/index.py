@@ -177,7 +177,8 @@ def build_index(
             once. A document goes by the hash of its text: an id of your own, and metadata under the names that
             searches write (``doc_id``, ``start``, ``end``, ``stages``, ``score``), are kept as ``source_...``.
         embeddings: The embedding model; the index can only be opened with the same one.
-        passage_chars: Longer documents are split on sentences into passages of at most this many characters.
+        passage_chars: Longer documents are split on sentences into passages of at most this many characters, and
+            shorter where one of our own embedding models would not read a passage to its end.
         user_dictionary: Words for the morpheme analysis; copied into the index. See `rag_app.korean.Analyzer`.
         replace: Replace an index that is there already; it stays whole until the new one is complete.
         progress: Show a progress bar on stderr.
@@ -263,7 +264,8 @@ def _fill(
     *,
     progress: bool,
 ) -> None:
-    passages = split_documents(articles, max_chars=manifest["passage_chars"])
+    fits = store.embeddings.fits if isinstance(store.embeddings, ModelEmbeddings) else None
+    passages = split_documents(articles, max_chars=manifest["passage_chars"], fits=fits)
     added: list[Document] = []
     vectors: list[NDArray[np.float32]] = []
     try:

@@ -64,6 +64,7 @@ def test_klue_json_gives_passages_once_and_questions_with_what_answers_them(klue
     assert first.answers == ("주말",)
     assert first.metadata["question_type"] == 1
     assert (second.impossible, second.relevant, second.answers) == (True, frozenset(), ())
+    assert [question.context_id for question in data.questions] == [RAIN_ID] * 3  # also of the impossible one
     assert (third.impossible, third.answers) == (False, ("기상청",))
 
 
@@ -176,6 +177,7 @@ def test_beir_gives_the_whole_corpus_and_the_queries_with_a_relevant_passage(bei
     assert data.questions[0].relevant == {RAIN_ID, VOTE_ID}
     assert data.questions[1].relevant == {"gone"}  # a miss for every system, not an impossible question
     assert not data.questions[1].impossible
+    assert [question.context_id for question in data.questions] == ["", ""]  # qrels do not say
     assert [passage.page_content for passage in load_passages(beir)] == [RAIN, VOTE]
 
 
@@ -222,6 +224,7 @@ def test_klue_from_the_hub_has_flat_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     assert asked == [("klue/klue", "mrc", "train")]
     assert (first.answers, first.relevant) == (("주말",), frozenset({RAIN_ID}))
     assert (second.impossible, second.answers, second.id) == (True, (), "mrc-train#2")
+    assert second.context_id == document_id("train")
     assert [passage.page_content for passage in load_passages("klue")] == [RAIN, "train", "validation"]
     with pytest.raises(ValueError, match="KLUE-MRC has no split 'test'"):
         load_retrieval_data("klue", split="test")

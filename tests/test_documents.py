@@ -380,8 +380,42 @@ def test_a_document_of_another_loader_gets_its_id() -> None:
     assert passage.metadata["date"] == "2025-03-14"
 
 
+def test_passages_are_shortened_until_each_fits_with_its_title() -> None:
+    sentence = "가온시는 삼월 이일에 도서관 문을 열었다."  # 23 characters
+    article = make_document(" ".join([sentence] * 20), title="도서관")
+    whole = list(split_documents([article], max_chars=500, fits=lambda text: len(text) <= 500))
+    assert [(passage.id, passage.page_content) for passage in whole] == [(article.id, article.page_content)]
+    asked: list[str] = []
+
+    def fits(text: str) -> bool:
+        asked.append(text)
+        return len(text) <= 310
+
+    # 479 characters, then at most 383, then 306: 12 sentences and the title, and the last one comes again.
+    passages = list(split_documents([article], max_chars=500, fits=fits))
+    assert [len(passage.page_content) for passage in passages] == [12 * 24 - 1, 9 * 24 - 1]
+    assert all(passage.page_content in article.page_content for passage in passages)
+    assert {text.partition("\n")[0] for text in asked} == {"도서관"}
+    assert passages == list(split_documents([article], max_chars=306))
+    assert list(split_documents(passages, fits=lambda text: False)) == passages
+
+
+def test_passages_are_not_shortened_below_a_floor() -> None:
+    article = make_document("가나다라마바사아자 " * 100)
+    passages = list(split_documents([article], fits=lambda text: len(text) < 50))
+    assert max(len(passage.page_content) for passage in passages) == 99
+    short = list(split_documents([article], max_chars=30, fits=lambda text: len(text) < 10))
+    assert max(len(passage.page_content) for passage in short) == 29
+
+
+def test_an_article_whose_title_alone_does_not_fit_is_left_as_it_is() -> None:
+    article = make_document(f"{RAIN} " * 10, title="제목 " * 30)
+    (passage,) = split_documents([article], fits=lambda text: len(text) < 50)
+    assert passage.page_content == article.page_content
+
+
 @pytest.mark.parametrize("settings", [{"max_chars": 0}, {"overlap": -1}])
-def test_impossible_sizes_of_passages_are_refused(settings: dict[str, int]) -> None:
+def test_impossible_sizes_of_passages_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="Want max_chars of at least 1"):
         split_documents([], **settings)
 

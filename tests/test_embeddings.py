@@ -278,6 +278,57 @@ def test_prompts_can_be_given_and_taken_away(tiny_sentence_transformer: Path) ->
     assert given.embed_documents(["국회"])[0] == pytest.approx(expected[2], abs=1e-5)
 
 
+def test_a_text_fits_as_long_as_its_last_character_counts(
+    tiny_sentence_transformer: Path, sentences: tuple[str, ...]
+) -> None:
+    model = load_sentence_transformer(tiny_sentence_transformer, device="cpu", max_length=16)
+    plain = TransformerEmbeddings(model, name="tiny", fingerprint="f")
+    prompted = TransformerEmbeddings(model, name="tiny", fingerprint="f", document_prompt="주말 ")
+    text = sentences[0].replace(" ", "")[:16]  # a token for each character, and one more at either end
+
+    assert [plain.fits(text[:length]) for length in (1, 13, 14, 15, 16)] == [True, True, True, False, False]
+    assert [prompted.fits(text[:length]) for length in (12, 13)] == [True, False]
+    assert plain.fits(unicodedata.normalize("NFD", text[:14]))
+    for embeddings, fitting in ((plain, 14), (prompted, 12)):
+        vectors = embeddings.encode([text[:length] for length in (fitting - 1, fitting, fitting + 1)])
+        assert vectors[1] @ vectors[0] < 0.999
+        assert vectors[1] @ vectors[2] == pytest.approx(1)
+
+
+def test_the_models_own_prompt_takes_its_room(tiny_transformer: Path, sentences: tuple[str, ...]) -> None:
+    model = load_sentence_transformer(tiny_transformer, device="cpu", max_length=16)
+    model.prompts = {"passage": "주말 "}
+    embeddings = TransformerEmbeddings(model, name="tiny", fingerprint="f")
+    text = sentences[0].replace(" ", "")
+
+    assert [embeddings.fits(text[:length]) for length in (12, 13)] == [True, False]
+    given = TransformerEmbeddings(model, name="tiny", fingerprint="f", document_prompt="")
+    assert [given.fits(text[:length]) for length in (14, 15)] == [True, False]
+
+
+def test_a_static_model_has_no_window_even_in_training(static: StaticEmbeddings, tiny_static: Path) -> None:
+    model = load_sentence_transformer(tiny_static, device="cpu")
+    training = TransformerEmbeddings(model, name="tiny", fingerprint="f")
+
+    assert static.fits("국회 " * 10_000)
+    assert training.fits("국회 " * 10_000)
+
+
+def test_asking_what_fits_changes_nothing_for_a_thread_that_embeds(
+    tiny_transformer: Path, sentences: tuple[str, ...]
+) -> None:
+    embeddings = load_embeddings(tiny_transformer, device="cpu")
+    long = " ".join(sentences * 20)  # far past the window: the model fails if it is not cut
+    expected = embeddings.embed_query(long)
+
+    with ThreadPoolExecutor(4) as pool:
+        fitting = pool.map(embeddings.fits, [long] * 200)
+        vectors = list(pool.map(embeddings.embed_query, [long] * 20))
+
+    assert not any(fitting)
+    np.testing.assert_allclose(vectors, [expected] * 20, atol=1e-5)
+
+
 def test_batches_do_not_change_vectors(tiny_transformer: Path, sentences: tuple[str, ...]) -> None:
     texts = [sentences[i % 4][: i + 2] for i in range(20)]
 

@@ -10,6 +10,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from rag_app.check import check_index
 from rag_app.documents import document_id, make_document
+from rag_app.embeddings import load_embeddings
 from rag_app.generations import writing
 from rag_app.index import Changes, Index, build_index, open_index
 from rag_app.retrieval import build_retriever
@@ -94,6 +95,31 @@ def test_long_documents_are_split_with_their_offsets(tmp_path: Path) -> None:
         start, end = passage.metadata["start"], passage.metadata["end"]
         assert LONG.page_content[start:end] == passage.page_content
         assert len(passage.page_content) <= 300
+
+
+def test_the_model_reads_every_passage_to_its_end(
+    tiny_transformer: Path, sentences: tuple[str, ...], tmp_path: Path
+) -> None:
+    embeddings = load_embeddings(tiny_transformer, device="cpu")
+    title = sentences[1]
+    last = "프로야구 개막전이 서울에서 열렸다고 국회는 한국어를 쓰고 수도는 주말에 비가 온다고 예보했다."
+    long = make_document(" ".join([*sentences * 9, last]), title=title)
+    assert len(long.page_content) < 1200
+    assert not embeddings.fits(f"{title}\n{long.page_content}")
+    short = make_document(sentences[2], title="짧은 글")
+    index = build_index(tmp_path, [short], embeddings)
+    index.add([long])
+    passages = index.snapshot.store.documents
+    assert passages[str(short.id)].page_content == short.page_content  # what fits stays whole
+    parts = [p for p in passages.values() if p.metadata["doc_id"] == long.id]
+    assert len(parts) > 1
+    assert all(embeddings.fits(f"{title}\n{part.page_content}") for part in parts)
+    assert len(build_index(tmp_path / "other", [long], EMBEDDINGS)) == 1  # another's model is not asked
+
+    text = next(f"{title}\n{part.page_content}" for part in parts if last in part.page_content)
+    [best] = build_retriever(index, weights={"lexical": 0, "dense": 1}, top_n=1).invoke(text)
+    assert (best.metadata["doc_id"], last in best.page_content) == (long.id, True)
+    assert best.metadata["score"] == pytest.approx(1, abs=1e-4)
 
 
 def test_an_existing_index_is_only_replaced_on_request(index: Index) -> None:

@@ -48,6 +48,7 @@ def load_beir(folder: Path, split: str) -> RetrievalData:
             answers=(),
             impossible=False,
             metadata=queries[query_id].get("metadata") or {},
+            context_id="",
         )
         for query_id, corpus_ids in qrels.items()
     ]

@@ -114,6 +114,7 @@ def _question(row: Row, doc_id: str, columns: Columns) -> Question | None:
         answers=() if impossible else _answers(row),
         impossible=impossible,
         metadata={name: value for name, value in row.values.items() if name not in taken},
+        context_id=doc_id,
     )
 
 

@@ -15,6 +15,8 @@ class Question(NamedTuple):
         answers: The answers as they stand in the passage, normalised; empty where the source names none.
         impossible: No passage answers it.
         metadata: The source's other columns, such as ``question_type``, as they were.
+        context_id: ``doc_id`` of the passage it was asked of, also where that does not answer it; empty where the
+            source does not say, as in BEIR.
     """
 
     id: str
@@ -23,6 +25,7 @@ class Question(NamedTuple):
     answers: tuple[str, ...]
     impossible: bool
     metadata: dict[str, Any]
+    context_id: str = ""
 
 
 class RetrievalData(NamedTuple):

@@ -1,0 +1,201 @@
+"""Questions with a passage that answers each, as a model reads them: labelled, from titles, or cut out of passages."""
+
+import json
+import random
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain, count
+from pathlib import Path
+from typing import NamedTuple
+
+from langchain_core.documents import Document
+
+from rag_app.data.beir import is_beir
+from rag_app.data.questions import Question, RetrievalData, load_retrieval_data
+from rag_app.data.sources import NAMED
+from rag_app.documents import Fits, load_documents, make_document, searchable_text, split_documents
+from rag_app.korean import analyzer, normalise
+from rag_app.tables import QUESTION_NAMES, ROWS
+
+_FEWEST_SENTENCES = 3  # in a passage that one is cut out of
+_CROP_CHARS = range(20, 201)
+
+
+class Pair(NamedTuple):
+    """A question and a passage that answers it.
+
+    Attributes:
+        query: The question, or what stands in for one.
+        passage: As the model reads it: the title, if there is one, above the text.
+        doc_id: The document that the passage is from.
+        negatives: Passages that do not answer it, as the model reads them; see `finetune.negatives`.
+    """
+
+    query: str
+    passage: str
+    doc_id: str
+    negatives: tuple[str, ...] = ()
+
+
+class TrainingData(NamedTuple):
+    """What was read to train on.
+
+    Attributes:
+        data: The passages and questions of all sources.
+        unlabelled: Which of the sources ask no questions, so that titles stand in for them.
+    """
+
+    data: RetrievalData
+    unlabelled: tuple[str, ...]
+
+
+def load_training_data(sources: Sequence[str | Path], *, split: str = "train") -> TrainingData:
+    """Return the passages and questions of several sources as one data set; equal passages count once.
+
+    A source is labelled if it is ``"sample"`` or ``"klue"``, a BEIR folder, a table with a column for questions
+    (``question``, ``query``, ``질문``), or a folder that holds such a table at any depth; it is then read by
+    `rag_app.data.load_retrieval_data`. So a folder of questions without the split asked for is an error, and never read
+    as unlabelled text. Anything else that `rag_app.documents.load_documents` reads is articles: each title becomes a
+    question, answered by its article *without* the title, lest it be read off the passage. An article without a title
+    is a passage that nothing is asked about, and one that a labelled source brought keeps its title and gets no
+    such question.
+
+    Args:
+        sources: Names, files or folders.
+        split: Which part of the labelled sources that have parts.
+
+    Raises:
+        FileNotFoundError: There is nothing at a path, or not the split in a folder.
+        ValueError: There is no source, or one is broken.
+        ImportError: See `load_retrieval_data`, as for ConnectionError.
+        ConnectionError: ``"klue"`` without a connection.
+    """
+    if not sources:
+        raise ValueError("There is nothing to train on. Give a file, a folder, 'sample' or 'klue'")
+    names = list(dict.fromkeys(map(str, sources)))
+    unlabelled = tuple(name for name in names if not _is_labelled(name))
+    passages: dict[str, Document] = {}
+    questions: list[Question] = []
+    for name in names:
+        if name not in unlabelled:
+            labelled = load_retrieval_data(name, split=split)
+            passages |= {id_: p for id_, p in labelled.passages.items() if id_ not in passages}
+            questions += labelled.questions
+    for name in unlabelled:
+        for article in load_documents(name):
+            passage, question = _ask_title(article)
+            if passages.keys().isdisjoint((article.metadata["doc_id"], passage.metadata["doc_id"])):
+                passages[passage.metadata["doc_id"]] = passage
+                questions += [question] if question is not None else []
+    return TrainingData(RetrievalData(passages, _with_unique_ids(questions)), unlabelled)
+
+
+def question_pairs(data: RetrievalData, *, fits: Fits | None = None) -> list[Pair]:
+    """Return each question that has an answer with each passage that answers it, in the order of the questions.
+
+    Of a passage that is split, the first part that holds an answer is taken, or the first part if none does.
+
+    Args:
+        data: What to learn from. Passages that it names and does not hold are passed over.
+        fits: See `rag_app.documents.split_documents`.
+    """
+    windows: dict[str, list[Document]] = {}
+    pairs = []
+    for question in data.questions:
+        for doc_id in sorted(question.relevant & data.passages.keys()):
+            if doc_id not in windows:
+                windows[doc_id] = list(split_documents([data.passages[doc_id]], fits=fits))
+            window = _answering(windows[doc_id], question.answers)
+            pairs.append(Pair(question.text, searchable_text(window), doc_id))
+    return pairs
+
+
+def crop_pairs(
+    passages: Iterable[Document], *, per_passage: int = 1, seed: int = 0, fits: Fits | None = None
+) -> list[Pair]:
+    """Return sentences as questions, each with the passage that it was cut out of.
+
+    The inverse cloze task of Lee, Chang and Toutanova, "Latent Retrieval for Weakly Supervised Open Domain Question
+    Answering", ACL 2019, with the sentence always left out. A passage keeps its title, if it has one.
+
+    Args:
+        passages: Long ones are split first, and each part counts as a passage. Those of fewer than three sentences
+            give no pair.
+        per_passage: At most this many different sentences of each passage, of 20 to 200 characters; 0 gives no pair.
+        seed: Which sentences are drawn also depends on the passage's id, and on nothing else.
+        fits: See `rag_app.documents.split_documents`.
+    """
+    windows = split_documents(passages, fits=fits) if per_passage else ()
+    return [pair for window in windows for pair in _crops(window, per_passage, seed)]
+
+
+def truncated(texts: Collection[str], fits: Fits) -> float:
+    """Return the share of texts that a model does not read to their end; 0 of no texts."""
+    return sum(not fits(text) for text in texts) / max(1, len(texts))
+
+
+def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
+    """Write pairs as JSON lines, the file complete or not at all."""
+    beside = path.with_suffix(".new")
+    beside.write_text("".join(json.dumps(pair._asdict(), ensure_ascii=False) + "\n" for pair in pairs), "utf-8")
+    beside.replace(path)
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """Return what `write_pairs` wrote."""
+    records = map(json.loads, path.read_text("utf-8").split("\n")[:-1])
+    return [Pair(**{**record, "negatives": tuple(record["negatives"])}) for record in records]
+
+
+def _is_labelled(source: str) -> bool:
+    path = Path(source)
+    if source in NAMED or not path.exists() or is_beir(path):  # load_retrieval_data says what is missing
+        return True
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return any(_asks(file) for file in files if file.suffix.lower() in ROWS and file.is_file())
+
+
+def _asks(table: Path) -> bool:
+    try:
+        return any(name in row.values for row in ROWS[table.suffix.lower()](table) for name in QUESTION_NAMES)
+    except ValueError as error:
+        raise ValueError(f"{table}: {error}") from error
+
+
+def _ask_title(article: Document) -> tuple[Document, Question | None]:
+    """Return an article without its title, and the title as a question; the article as it is if it has none."""
+    title = article.metadata.get("title")
+    if not title:
+        return article, None
+    first, _, rest = article.page_content.partition("\n")
+    repeated = " ".join(first.lstrip("#").split()) == title  # Markdown and web pages have it as their first line
+    text = rest if repeated and rest.strip() else article.page_content
+    passage = make_document(text, **{name: value for name, value in article.metadata.items() if name != "title"})
+    doc_id = str(passage.id)
+    return passage, Question(doc_id, title, frozenset({doc_id}), (), impossible=False, metadata={}, context_id=doc_id)
+
+
+def _with_unique_ids(questions: Iterable[Question]) -> list[Question]:
+    """Return the questions with a number behind an id that came up before."""
+    unique: dict[str, Question] = {}
+    for question in questions:
+        ids = chain([question.id], (f"{question.id}#{number}" for number in count(2)))
+        name = next(id_ for id_ in ids if id_ not in unique)
+        unique[name] = question._replace(id=name)
+    return list(unique.values())
+
+
+def _answering(windows: Sequence[Document], answers: Collection[str]) -> Document:
+    return next((w for w in windows if any(answer in w.page_content for answer in answers)), windows[0])
+
+
+def _crops(passage: Document, most: int, seed: int) -> Iterator[Pair]:
+    text = passage.page_content
+    sentences = analyzer().sentences(text)
+    if len(sentences) < _FEWEST_SENTENCES:
+        return
+    candidates = [sentence for sentence in sentences if len(sentence.text) in _CROP_CHARS]
+    chance = random.Random(f"{seed} {passage.id}")  # noqa: S311
+    for sentence in chance.sample(candidates, min(most, len(candidates))):
+        rest = normalise(f"{text[: sentence.start]} {text[sentence.end :]}")
+        left = passage.model_copy(update={"page_content": rest})
+        yield Pair(sentence.text, searchable_text(left), passage.metadata["doc_id"])
