@@ -1,0 +1,74 @@
+"""Embedding models in training: loaded so that they can be tuned, saved so that search can load them."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors.numpy import save
+
+from rag_app.embeddings import ModelEmbeddings, TransformerEmbeddings
+from rag_app.models import load_sentence_transformer
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+EMBEDDING_USE = """from rag_app import build_index, build_retriever, load_documents, load_embeddings
+
+embeddings = load_embeddings("{folder}")
+retriever = build_retriever(build_index("index", load_documents("articles"), embeddings))"""
+
+
+def load_trainable(name: str | Path, settings: Namespace) -> "SentenceTransformer":
+    """Load an embedding model to tune or measure it, on the device and with the length limit of a run.
+
+    Raises:
+        ImportError, OSError, ValueError: See `rag_app.models.load_sentence_transformer`.
+    """
+    model = load_sentence_transformer(name, device=settings.device, max_length=settings.max_length)
+    model.model_card_data.generate_widget_examples = False  # finetune.card writes the card
+    return model
+
+
+def embeddings_in_training(model: "SentenceTransformer") -> ModelEmbeddings:
+    """Return a model as LangChain's embeddings, to search with while it is trained; it follows the model."""
+    return TransformerEmbeddings(model, name="(in training)", fingerprint="in training")
+
+
+def save_trained(model: "SentenceTransformer", folder: Path) -> None:
+    """Write a model as it is, with all its precision, for `load_trainable` to go on with."""
+    model.save_pretrained(str(folder), create_model_card=False)
+
+
+def save_embedding(model: "SentenceTransformer", folder: Path) -> None:
+    """Write a model into an existing folder; a static one with int8 vectors, in the format of Model2Vec."""
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    if isinstance(model[0], StaticEmbedding):
+        _save_static(model[0], folder)
+    else:
+        model.save_pretrained(str(folder), create_model_card=False)
+
+
+def _save_static(module: "StaticEmbedding", folder: Path) -> None:
+    table = module.embedding.weight.detach().cpu().numpy()
+    scale = np.abs(table).max(axis=1) / 127  # one a token: what the weights of a vocabulary-quantised model are for
+    scale[scale == 0] = 1
+    tensors = {
+        "embeddings": np.rint(table / scale[:, None]).astype(np.int8),
+        "mapping": np.arange(len(table), dtype=np.int32),
+        "weights": scale.astype(np.float32),
+    }
+    (folder / "model.safetensors").write_bytes(save(tensors))  # save_file makes it private (0600)
+    module.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    config = {
+        "model_type": "model2vec",
+        "architectures": ["StaticModel"],
+        "hidden_dim": table.shape[1],
+        "normalize": True,
+        "max_length": None,
+        "embedding_dtype": "int8",
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")

@@ -1,0 +1,78 @@
+"""What the search programs train, choose and measure on."""
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from langchain_core.documents import Document
+
+from finetune.common import data_record
+from finetune.groups import group_passages
+from finetune.pairs import load_training_data
+from finetune.splits import hold_out
+from rag_app.data.questions import RetrievalData
+
+_NOTHING = RetrievalData({}, [])
+
+
+class SearchData(NamedTuple):
+    """Questions and passages in three parts; the first two share no title and no text.
+
+    Attributes:
+        train: To train on.
+        held_out: To choose the checkpoint by; without questions where nothing is held out.
+        test: To measure on before and after; without questions where there is no validation data.
+        groups: By doc_id of all passages, those of one title together; see `finetune.groups.group_passages`.
+        repeats: Likewise, but only passages of nearly the same text together.
+        unlabelled: The training sources without questions, in whose place titles stand.
+        leaked: Share of the test questions whose passage is trained on, or repeats one that is.
+    """
+
+    train: RetrievalData
+    held_out: RetrievalData
+    test: RetrievalData
+    groups: Mapping[str, int]
+    repeats: Mapping[str, int]
+    unlabelled: tuple[str, ...]
+    leaked: float
+
+    @property
+    def measured(self) -> RetrievalData:
+        """What is measured before and after: the test part, or the held-out one where there is none."""
+        return self.test if self.test.questions else self.held_out
+
+    @property
+    def passages(self) -> dict[str, Document]:
+        """All passages, those of the test part first."""
+        return {**self.test.passages, **self.held_out.passages, **self.train.passages}
+
+    def record(self) -> dict[str, Any]:
+        """Return what ``run.json`` keeps of the data."""
+        return {
+            name: data_record([question.id, question.text, sorted(question.relevant)] for question in part.questions)
+            | {"passages": data_record([doc_id] for doc_id in sorted(part.passages))}
+            for name, part in (("train", self.train), ("held out", self.held_out), ("test", self.test))
+        }
+
+
+def load_search_data(settings: Namespace) -> SearchData:
+    """Return what ``--train`` and ``--validation`` name; without validation data a tenth is held out at least.
+
+    Raises:
+        OSError, ValueError, ImportError: See `finetune.pairs.load_training_data`.
+    """
+    train = load_training_data(settings.train, split="train")
+    # Titles and articles have no splits, and neither has a single file.
+    sources = settings.validation or [s for s in settings.train if s not in train.unlabelled and not Path(s).is_file()]
+    test = load_training_data(sources, split="validation").data if sources else _NOTHING
+    passages = {**test.passages, **train.data.passages}
+    groups, repeats = group_passages(passages), group_passages(passages, titles=False)
+    share = settings.validation_share or (0.0 if test.questions else 0.1)
+    kept, held_out = train.data, _NOTHING
+    if share:
+        kept, held_out = hold_out(train.data, share, groups=groups, seed=settings.seed)
+    asked = [question for question in test.questions if question.relevant]
+    trained = {repeats.get(doc_id) for question in kept.questions for doc_id in question.relevant}
+    leaked = sum(any(repeats.get(doc_id) in trained for doc_id in question.relevant) for question in asked)
+    return SearchData(kept, held_out, test, groups, repeats, train.unlabelled, leaked / len(asked) if asked else 0.0)
