@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, count
 from pathlib import Path
@@ -13,7 +14,7 @@ from rag_app.data.beir import is_beir
 from rag_app.data.questions import Question, RetrievalData, load_retrieval_data
 from rag_app.data.sources import NAMED
 from rag_app.documents import Fits, load_documents, make_document, searchable_text, split_documents
-from rag_app.korean import analyzer, normalise
+from rag_app.korean import Sentence, analyzer, normalise
 from rag_app.tables import QUESTION_NAMES, ROWS
 
 _FEWEST_SENTENCES = 3  # in a passage that one is cut out of
@@ -98,15 +99,12 @@ def question_pairs(data: RetrievalData, *, fits: Fits | None = None) -> list[Pai
         data: What to learn from. Passages that it names and does not hold are passed over.
         fits: See `rag_app.documents.split_documents`.
     """
-    windows: dict[str, list[Document]] = {}
-    pairs = []
-    for question in data.questions:
-        for doc_id in sorted(question.relevant & data.passages.keys()):
-            if doc_id not in windows:
-                windows[doc_id] = list(split_documents([data.passages[doc_id]], fits=fits))
-            window = _answering(windows[doc_id], question.answers)
-            pairs.append(Pair(question.text, searchable_text(window), doc_id))
-    return pairs
+    answered = [(q, doc_id) for q in data.questions for doc_id in sorted(q.relevant & data.passages.keys())]
+    passages = [data.passages[doc_id] for doc_id in dict.fromkeys(doc_id for _, doc_id in answered)]
+    windows: defaultdict[str, list[Document]] = defaultdict(list)
+    for window in split_documents(passages, fits=fits):
+        windows[window.metadata["doc_id"]].append(window)
+    return [Pair(q.text, searchable_text(_answering(windows[doc_id], q.answers)), doc_id) for q, doc_id in answered]
 
 
 def crop_pairs(
@@ -124,8 +122,15 @@ def crop_pairs(
         seed: Which sentences are drawn also depends on the passage's id, and on nothing else.
         fits: See `rag_app.documents.split_documents`.
     """
-    windows = split_documents(passages, fits=fits) if per_passage else ()
-    return [pair for window in windows for pair in _crops(window, per_passage, seed)]
+    if not per_passage:
+        return []
+    windows = list(split_documents(passages, fits=fits))
+    sentences = analyzer().sentences_batch([window.page_content for window in windows])
+    return [
+        pair
+        for window, found in zip(windows, sentences, strict=True)
+        for pair in _crops(window, found, per_passage, seed)
+    ]
 
 
 def truncated(texts: Collection[str], fits: Fits) -> float:
@@ -188,9 +193,8 @@ def _answering(windows: Sequence[Document], answers: Collection[str]) -> Documen
     return next((w for w in windows if any(answer in w.page_content for answer in answers)), windows[0])
 
 
-def _crops(passage: Document, most: int, seed: int) -> Iterator[Pair]:
+def _crops(passage: Document, sentences: Sequence[Sentence], most: int, seed: int) -> Iterator[Pair]:
     text = passage.page_content
-    sentences = analyzer().sentences(text)
     if len(sentences) < _FEWEST_SENTENCES:
         return
     candidates = [sentence for sentence in sentences if len(sentence.text) in _CROP_CHARS]

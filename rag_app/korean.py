@@ -106,15 +106,21 @@ class Analyzer:
 
     def sentences(self, text: str) -> list[Sentence]:
         """Return the sentences of a text in order, none empty; a line break always ends one."""
-        sentences: list[Sentence] = []
-        offset = 0
-        for line in text.split("\n"):
-            if line.strip():
-                for span in self._kiwi.split_into_sents(line, return_sub_sents=False):
-                    start, end = offset + span.start, offset + span.end
-                    sentences.append(Sentence(start, end, text[start:end]))
-            offset += len(line) + 1
-        return sentences
+        return next(self.sentences_batch([text]))
+
+    def sentences_batch(self, texts: Sequence[str]) -> Iterator[list[Sentence]]:
+        """Yield `sentences` of each text, analysed on all cores."""
+        lines = (line for text in texts for line in text.split("\n") if line.strip())
+        analysed = self._kiwi.split_into_sents(lines, return_sub_sents=False)
+        for text in texts:
+            sentences: list[Sentence] = []
+            offset = 0
+            for line in text.split("\n"):
+                if line.strip():
+                    spans = [(offset + span.start, offset + span.end) for span in next(analysed)]
+                    sentences += [Sentence(start, end, text[start:end]) for start, end in spans]
+                offset += len(line) + 1
+            yield sentences
 
 
 _lock = threading.Lock()

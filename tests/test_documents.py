@@ -1,6 +1,6 @@
 import json
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pypdf import PdfReader, PdfWriter
 from rag_app import documents
 from rag_app.documents import Columns, iso_date, load_documents, make_document, split_documents
 from rag_app.index import build_index
-from rag_app.korean import normalise
+from rag_app.korean import Sentence, analyzer, normalise
 from rag_app.tables import USUAL_COLUMNS
 
 WIKINEWS = Path(__file__).parents[2] / "shared/data/wikinews/wikinews.csv"
@@ -412,6 +412,48 @@ def test_an_article_whose_title_alone_does_not_fit_is_left_as_it_is() -> None:
     article = make_document(f"{RAIN} " * 10, title="제목 " * 30)
     (passage,) = split_documents([article], fits=lambda text: len(text) < 50)
     assert passage.page_content == article.page_content
+
+
+def test_articles_are_read_some_at_a_time() -> None:
+    read: list[int] = []
+
+    def articles() -> Iterator[Document]:
+        for number in range(1000):
+            read.append(number)
+            yield make_document(f"{number}일째다. {RAIN} {VOTE}")
+
+    passages = split_documents(articles(), max_chars=40)
+    assert read == []
+    first = [next(passages), next(passages)]
+    assert [passage.page_content for passage in first] == [f"0일째다. {RAIN}", VOTE]
+    assert 1 <= len(read) <= 128
+    assert len(list(passages)) == 1998
+    assert len(read) == 1000
+
+
+def test_only_articles_to_cut_are_analysed_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    analysed: list[str] = []
+
+    class Recorder:
+        def sentences_batch(self, texts: Sequence[str]) -> Iterator[list[Sentence]]:
+            analysed.extend(texts)
+            return analyzer().sentences_batch(texts)
+
+    monkeypatch.setattr(documents, "analyzer", Recorder)
+    long = [make_document(f"{number}번 글이다. {RAIN} {VOTE} " * 5) for number in range(3)]
+    short = [make_document(f"{RAIN} {number}") for number in range(3)]
+    unreadable = make_document(f"{VOTE} " * 8, title="제목 " * 90)  # the title alone does not fit
+    of_many_words = make_document("가 나 다 라 마 바 사. " * 10)
+    articles = [short[0], long[0], unreadable, long[1], short[1], long[2], short[2], of_many_words, long[0]]
+
+    def fits(text: str) -> bool:
+        return len(text.split()) <= 60
+
+    passages = list(split_documents(articles, max_chars=200, fits=fits))
+    assert analysed == [article.page_content for article in (*long, of_many_words)]
+    alone = [passage for article in articles for passage in split_documents([article], max_chars=200, fits=fits)]
+    assert passages == alone
+    assert len(analysed) == 4
 
 
 @pytest.mark.parametrize("settings", [{"max_chars": 0}, {"overlap": -1}])

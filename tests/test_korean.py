@@ -71,3 +71,25 @@ def test_sentences_know_where_they_stand() -> None:
     sentences = analyzer().sentences(text)
     assert [sentence.text for sentence in sentences] == ['그는 "맞다." 라고 말했다.', "회의는 끝났다!", "다음 날이었다"]
     assert all(text[sentence.start : sentence.end] == sentence.text for sentence in sentences)
+
+
+def test_a_batch_gives_the_sentences_of_single_texts() -> None:
+    texts = ["첫째다. 둘째다.\n\n셋째다!", "", " \n ", "🙂 하늘이 높다. 말이 살찐다.\r\n끝", SENTENCE, "첫째다.\n"]
+    batch = list(analyzer().sentences_batch(texts))
+    assert batch == [analyzer().sentences(text) for text in texts]
+    assert [[sentence.text for sentence in sentences] for sentences in batch] == [
+        ["첫째다.", "둘째다.", "셋째다!"],
+        [],
+        [],
+        ["🙂 하늘이 높다.", "말이 살찐다.", "끝"],
+        [SENTENCE],
+        ["첫째다."],
+    ]
+    for text, sentences in zip(texts, batch, strict=True):
+        assert all(text[sentence.start : sentence.end] == sentence.text for sentence in sentences)
+
+
+def test_a_batch_can_be_left_unfinished() -> None:
+    first = next(analyzer().sentences_batch([f"{number}일이다. 맑다." for number in range(500)]))
+    assert [sentence.text for sentence in first] == ["0일이다.", "맑다."]
+    assert [sentence.text for sentence in analyzer().sentences("비가 온다.")] == ["비가 온다."]

@@ -151,6 +151,20 @@ def test_of_a_long_passage_the_part_with_the_answer_is_taken() -> None:
     assert whole.passage == f"소식\n{passage.page_content}"
 
 
+def test_each_question_gets_a_part_of_its_own_passage() -> None:
+    filler = "어제는 하늘이 온종일 맑고 바람이 불지 않았다. " * 5
+    passages = [make_document(f"{filler}{text}", title=text[:2]) for text in (RAIN, VOTE, GAME)]
+    rain, vote, game = (str(passage.id) for passage in passages)
+    questions = [ask(1, [game], "잠실"), ask(2, [rain, vote], "주말", "예산안"), ask(3, [game], "개막전")]
+    pairs = question_pairs(RetrievalData({str(p.id): p for p in passages}, questions), fits=words(25))
+    assert [(pair.query, pair.doc_id) for pair in pairs] == [
+        ("1?", game), *(("2?", doc_id) for doc_id in sorted([rain, vote])), ("3?", game),
+    ]  # fmt: skip
+    answers = {rain: RAIN, vote: VOTE, game: GAME}
+    assert all(pair.passage.endswith(answers[pair.doc_id]) for pair in pairs)
+    assert all(pair.passage.startswith(answers[pair.doc_id][:2]) for pair in pairs)
+
+
 def test_a_sentence_is_cut_out_and_asked_of_the_rest() -> None:
     passage = make_document(f"{RAIN} 짧다.\n{VOTE}", title="소식")
     pairs = crop_pairs([passage], per_passage=2)
