@@ -13,8 +13,9 @@ from langchain_core.documents import Document
 from rag_app.data.beir import is_beir
 from rag_app.data.questions import Question, RetrievalData, load_retrieval_data
 from rag_app.data.sources import NAMED
-from rag_app.documents import Fits, load_documents, make_document, searchable_text, split_documents
+from rag_app.documents import load_documents, make_document, searchable_text
 from rag_app.korean import Sentence, analyzer, normalise
+from rag_app.passages import Fits, split_documents
 from rag_app.tables import QUESTION_NAMES, ROWS
 
 _FEWEST_SENTENCES = 3  # in a passage that one is cut out of
@@ -97,7 +98,7 @@ def question_pairs(data: RetrievalData, *, fits: Fits | None = None) -> list[Pai
 
     Args:
         data: What to learn from. Passages that it names and does not hold are passed over.
-        fits: See `rag_app.documents.split_documents`.
+        fits: See `rag_app.passages.split_documents`.
     """
     answered = [(q, doc_id) for q in data.questions for doc_id in sorted(q.relevant & data.passages.keys())]
     passages = [data.passages[doc_id] for doc_id in dict.fromkeys(doc_id for _, doc_id in answered)]
@@ -120,7 +121,7 @@ def crop_pairs(
             give no pair.
         per_passage: At most this many different sentences of each passage, of 20 to 200 characters; 0 gives no pair.
         seed: Which sentences are drawn also depends on the passage's id, and on nothing else.
-        fits: See `rag_app.documents.split_documents`.
+        fits: See `rag_app.passages.split_documents`.
     """
     if not per_passage:
         return []

@@ -8,10 +8,11 @@ if TYPE_CHECKING:
     from rag_app.chat_models import load_chat_model
     from rag_app.check import check_index
     from rag_app.compressors import CrossEncoderCompressor, load_reranker
-    from rag_app.documents import load_documents, make_document, split_documents
+    from rag_app.documents import load_documents, make_document
     from rag_app.embeddings import StaticEmbeddings, TransformerEmbeddings, load_embeddings
     from rag_app.index import Index, build_index, open_index
     from rag_app.lexical import LexicalIndex, LexicalRetriever
+    from rag_app.passages import split_documents
     from rag_app.retrieval import HybridRetriever, build_retriever
     from rag_app.stores.faiss import FaissStore
 
@@ -34,7 +35,7 @@ _MODULES = {
     "load_reranker": "compressors",
     "make_document": "documents",
     "open_index": "index",
-    "split_documents": "documents",
+    "split_documents": "passages",
 }
 
 __all__ = [

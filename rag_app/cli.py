@@ -226,9 +226,9 @@ def _date(text: str) -> str:
 
 
 def _index(options: argparse.Namespace, say: Say) -> int:
-    from rag_app.documents import PASSAGE_CHARS
     from rag_app.embeddings import load_embeddings
     from rag_app.index import build_index
+    from rag_app.passages import PASSAGE_CHARS
 
     started = time.perf_counter()
     skipped: list[str] = []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from rag_app.articles import distinct_articles
-from rag_app.documents import PASSAGE_CHARS, searchable_text, split_documents
+from rag_app.documents import searchable_text
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.generations import (
     MANIFEST,
@@ -29,6 +29,7 @@ from rag_app.generations import (
 from rag_app.identity import check_model, describe_model
 from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer
 from rag_app.lexical import FIELDS, LexicalIndex
+from rag_app.passages import PASSAGE_CHARS, split_documents
 from rag_app.stores.faiss import FaissStore
 
 FORMAT = "korean-rag-1"
