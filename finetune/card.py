@@ -58,7 +58,8 @@ def write_card(path: Path, record: Mapping[str, Any]) -> None:
     """Write a model card for the Hub: what it is, what it was trained on, what was measured, how to use it."""
     arguments = record["arguments"]
     base = arguments["model"]
-    front = ["---", "language: ko", "library_name: sentence-transformers", *record["card"]["front"]]
+    library = record["card"].get("library", "sentence-transformers")
+    front = ["---", "language: ko", f"library_name: {library}", *record["card"]["front"]]
     if "/" in base and not Path(base).exists():
         front.append(f"base_model: {base.partition('@')[0]}")
     given = json.dumps({name: value for name, value in arguments.items() if value is not None}, ensure_ascii=False)
@@ -66,6 +67,7 @@ def write_card(path: Path, record: Mapping[str, Any]) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     notes = "".join(f"\n{note}\n" for note in record["card"].get("notes", ()))
     scores = score_table([Score(**score) for score in record["scores"]], markdown=True)
+    plot = "\n![Evaluations during training](curve.png)\n" if "curve" in record else ""
     text = f"""{chr(10).join(front)}
 ---
 
@@ -76,9 +78,7 @@ def write_card(path: Path, record: Mapping[str, Any]) -> None:
 ## Measured
 
 {scores}
-
-![Evaluations during training](curve.png)
-{notes}
+{plot}{notes}
 ## Data
 
 {data}

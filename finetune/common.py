@@ -4,23 +4,27 @@ import argparse
 import errno
 import hashlib
 import json
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from finetune.card import Score, score_table
 from finetune.options import Recipes, fill
-from finetune.run import Run, main_process, processes
+from finetune.run import CHECKPOINTS, REJECTED, Run, main_process, processes
+from rag_app.hub import network_errors
 from rag_app.models import resolve_model
 
 if TYPE_CHECKING:
     from transformers import Trainer
 
 INTERRUPTED = 130
+_NOT_UPLOADED = [f"{CHECKPOINTS}/*", f"{REJECTED}/*"]
 
 
 def open_run(
@@ -84,30 +88,53 @@ def train(run: Run, trainer: "Trainer", *, names: Mapping[str, str], folder: Pat
         folder: Its checkpoints; those of the run if None.
 
     Raises:
-        SystemExit: The disk is full; the last whole checkpoint stays.
+        SystemExit: See `resumable`.
     """
     from finetune.training import fit
 
     start = perf_counter()
-    try:
+    with resumable(run):
         finished = fit(trainer, folder or run.checkpoints, names=names, resume=run.resuming)
-    except Exception as error:
-        if not _disk_is_full(error):
-            raise
-        raise SystemExit(f"The disk is full: {error}. Make room. {run.how_to_resume()}") from error
     run.note(seconds=run.record["seconds"] + perf_counter() - start)
     if not finished and main_process():
         print(f"\nInterrupted. {run.how_to_resume()}", file=sys.stderr)
     return finished
 
 
+@contextmanager
+def resumable(run: Run) -> Iterator[None]:
+    """Say how to go on with a run when the disk is full or somebody stops it at once.
+
+    Raises:
+        SystemExit: That was so; the last whole checkpoint stays.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if main_process():
+            print(f"\nStopped at once. {run.how_to_resume()}", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    except Exception as error:
+        if not _disk_is_full(error):
+            raise
+        raise SystemExit(f"The disk is full: {error}. Make room. {run.how_to_resume()}") from error
+
+
 def publish(run: Run, *, subfolder: str = "") -> None:
-    """Move the model to its place, upload it if that was asked for, and print the scores."""
-    folder = run.publish(subfolder=subfolder)
+    """Move the model to its place, print the scores, and upload it if that was asked for.
+
+    Raises:
+        SystemExit: The upload failed; the model stays in its place. Or see `resumable`.
+    """
+    with resumable(run):
+        folder = run.publish(subfolder=subfolder)
     if not main_process():
         return
     print(f"\n{score_table([Score(**score) for score in run.record['scores']])}\n")
-    print(f"{folder}: the model, README.md, curve.png, run.json")
+    for note in run.record["card"].get("notes", ()):
+        print(note)
+    plot = "curve.png, " if "curve" in run.record else ""
+    print(f"{folder}: the model, README.md, {plot}run.json")
     if run.settings.push_to_hub and not subfolder:
         push(folder, run.settings.push_to_hub, private=bool(run.settings.private))
 
@@ -116,13 +143,21 @@ def push(folder: Path, repo: str, *, private: bool) -> None:
     """Upload a finished run to the Hugging Face Hub as the model ``owner/name``, with the account of `hf auth login`.
 
     Raises:
-        OSError, ValueError: The Hub cannot be reached or refuses; the folder stays as it is.
+        SystemExit: The Hub cannot be reached or refuses; the folder stays as it is.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
-    url = api.create_repo(repo, private=private, exist_ok=True)
-    api.upload_folder(repo_id=repo, folder_path=folder, ignore_patterns=["checkpoints/*", "rejected/*"])
+    failures: tuple[type[Exception], ...] = (*network_errors(), OSError, ValueError)
+    try:
+        url = api.create_repo(repo, private=private, exist_ok=True)
+        api.upload_folder(repo_id=repo, folder_path=folder, ignore_patterns=_NOT_UPLOADED)
+    except failures as error:
+        command = ["hf", "upload", repo, str(folder), ".", *(f"--exclude={pattern}" for pattern in _NOT_UPLOADED)]
+        raise SystemExit(
+            f"The model in {folder} is finished, but was not uploaded ({type(error).__name__}: {error}). "
+            f"Upload it with: {shlex.join(command + ['--private'] * private)}"
+        ) from error
     print(f"Uploaded to {url}")
 
 
@@ -143,13 +178,16 @@ def first_process_first(settings: Namespace) -> Iterator[None]:
     else:
         from accelerate import PartialState
 
-        with PartialState(cpu=settings.device == "cpu").main_process_first():
+        from finetune.training import on_cpu
+
+        # The others wait for as long as it takes; usually they give up after ten or thirty minutes.
+        with PartialState(cpu=on_cpu(settings), timeout=timedelta(days=7)).main_process_first():
             yield
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
     """Return whether that was the cause; torch and safetensors have exceptions of their own for it."""
-    signs = ("No space left", "file write failed")
+    signs = ("No space left", "file write failed", "enforce fail at inline_container.cc")  # the last two are torch.save
     while error is not None:
         if getattr(error, "errno", None) == errno.ENOSPC or any(sign in str(error) for sign in signs):
             return True

@@ -28,8 +28,31 @@ def load_trainable(name: str | Path, settings: Namespace) -> "SentenceTransforme
         ImportError, OSError, ValueError: See `rag_app.models.load_sentence_transformer`.
     """
     model = load_sentence_transformer(name, device=settings.device, max_length=settings.max_length)
-    model.model_card_data.generate_widget_examples = False  # finetune.card writes the card
+    model.model_card_data.widget = [{}]  # else trainers look for examples, which finetune.card does not show
     return model
+
+
+def widen(model: "SentenceTransformer", dimensions: int, seed: int) -> None:
+    """Give every token of a static model that many further dimensions, random and of the same length as it has.
+
+    They set words apart that the model takes for alike, as words do in lexical search (random indexing: Sahlgren,
+    "An introduction to random indexing", 2005), and they are where training can put what sentences do not share.
+
+    Raises:
+        ValueError: The model is not static.
+    """
+    import torch
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    module = model[0]
+    if not isinstance(module, StaticEmbedding):
+        raise ValueError("--widen is for static models: the dimensions of a transformer are those it was made with")
+    table = module.embedding.weight.detach()
+    random = torch.randn(len(table), dimensions, generator=torch.Generator().manual_seed(seed))
+    random *= table.norm(dim=1, keepdim=True).cpu() / dimensions**0.5
+    wide = torch.cat([table, random.to(table.device)], dim=1)
+    module.embedding = torch.nn.EmbeddingBag.from_pretrained(wide, freeze=False)
+    module.embedding_dim = wide.shape[1]
 
 
 def embeddings_in_training(model: "SentenceTransformer") -> ModelEmbeddings:

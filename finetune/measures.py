@@ -7,7 +7,7 @@ from langchain_core.documents import Document
 
 from finetune.tutorial import random_negative_pairs
 from rag_app.data.questions import Question, RetrievalData
-from rag_app.documents import Fits, searchable_text, split_documents
+from rag_app.passages import Fits, split_documents
 
 if TYPE_CHECKING:
     from sentence_transformers.base.evaluation import BaseEvaluator
@@ -63,24 +63,19 @@ def retrieval_measure(
         passages: Whole passages, with ``doc_id``.
         fits: Whether the model reads a text whole; see `rag_app.embeddings.ModelEmbeddings.fits`.
         what: What to call the questions.
-    """
-    from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
-    from sentence_transformers.util import cos_sim
 
-    windows = {str(window.id): window for window in split_documents(passages, fits=fits)}
-    by_document: dict[str, set[str]] = {}
-    for id_, window in windows.items():
-        by_document.setdefault(window.metadata["doc_id"], set()).add(id_)
-    asked = [question for question in questions if question.relevant & by_document.keys()]
-    evaluator = InformationRetrievalEvaluator(
-        {question.id: question.text for question in asked},
-        {id_: searchable_text(window) for id_, window in windows.items()},
-        {question.id: set().union(*(by_document.get(id_, ()) for id_ in question.relevant)) for question in asked},
-        accuracy_at_k=[1, 10],
-        precision_recall_at_k=[10],
-        batch_size=64,
-        write_csv=False,
-        score_functions={"cosine": cos_sim},
-    )
-    names = {"cosine_accuracy@1": "hit@1", "cosine_accuracy@10": "hit@10", "cosine_mrr@10": "MRR@10"}
-    return Measure(evaluator, names, "cosine_mrr@10", f"{len(asked):,} {what} questions, {len(passages):,} passages")
+    Raises:
+        ValueError: None of the questions counts.
+    """
+    from finetune.search_evaluator import METRICS, SearchEvaluator
+
+    windows = list(split_documents(passages, fits=fits))
+    found = {window.metadata["doc_id"] for window in windows}
+    asked = [question for question in questions if question.relevant & found]
+    if not asked:
+        raise ValueError(
+            f"None of the {len(questions):,} {what} questions has an answer among the {len(passages):,} passages. Give "
+            "other --validation data"
+        )
+    where = f"{len(asked):,} {what} questions, {len(passages):,} passages"
+    return Measure(SearchEvaluator(asked, windows), METRICS, "mrr@10", where)

@@ -24,15 +24,22 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from finetune.card import Score
-from finetune.common import INTERRUPTED, first_process_first, open_run, preparing, publish, train
-from finetune.embedding import EMBEDDING_USE, embeddings_in_training, load_trainable, save_embedding, save_trained
-from finetune.losses import LOSSES, build_dataset, build_loss
+from finetune.common import INTERRUPTED, first_process_first, open_run, preparing, publish, resumable, train
+from finetune.embedding import (
+    EMBEDDING_USE,
+    embeddings_in_training,
+    load_trainable,
+    save_embedding,
+    save_trained,
+    widen,
+)
+from finetune.losses import LOSSES, build_dataset, build_loss, check_loss
 from finetune.measures import Measure, retrieval_measure, separation_measure
 from finetune.negatives import mine_negatives
-from finetune.options import Recipes, positive, training_parser
+from finetune.options import Recipes, above_zero, below_one, positive, training_parser, whole
 from finetune.pairs import Pair, crop_pairs, question_pairs, read_pairs, truncated, write_pairs
 from finetune.run import Run, main_process
-from finetune.search_data import SearchData, load_search_data
+from finetune.search_data import SearchData, ask_otherwise, load_search_data
 from finetune.tutorial import tutorial_pairs
 from rag_app.embeddings import ModelEmbeddings
 from rag_app.index import build_index
@@ -77,14 +84,17 @@ RECIPES: Recipes = {
         "loss": "mnrl",
         "rounds": 1,
         "negatives": 0,
-        "epochs": 8,
-        "batch_size": 256,
-        "learning_rate": 3e-3,
+        "crops": 3,
+        "widen": 512,
+        "epochs": 2,
+        "batch_size": 512,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.0,
         "warmup_steps": 0.1,
-        "eval_steps": 0.1,
+        "eval_steps": 0.25,
     },
 }
-DEFAULTS = {"scale": 20.0, "margin": 0.05, "mini_batch_size": 16}
+DEFAULTS = {"scale": 20.0, "margin": 0.05, "mini_batch_size": 16, "widen": 0}
 CHOOSING = 1000
 """Questions that one evaluation during training asks at most."""
 CROPS = 2
@@ -104,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with preparing(run, parser):
         # 2. Model and data
         model = load_trainable(settings.model, settings)
+        check_loss(settings, model)
         embeddings = embeddings_in_training(model)
         data = load_search_data(settings)
         run.check_data(data.record())
@@ -111,10 +122,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         _describe(run, data, pairs, embeddings)
 
         # 3. Before
-        measure = _measure(settings, data, embeddings)
-        chosen_by = _choosing(data, embeddings, settings.seed)
+        measures = _measures(settings, data, embeddings)
+        chosen_by = _choosing(data, embeddings, settings.seed) if settings.validation_share else None
         if main_process() and "before" not in run.record:
-            run.note(before=measure.scores(model))
+            run.note(before=[measure.scores(model) for measure in measures])
+        if settings.widen:
+            widen(model, settings.widen, settings.seed)
+            embeddings = embeddings_in_training(model)
+            if main_process() and "widened" not in run.record:
+                run.note(widened=measures[0].scores(model))
 
     # 4. Rounds of mining and training
     for number in range(1, settings.rounds + 1):
@@ -122,20 +138,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (folder / "model").exists():
             if settings.rounds > 1:
                 print(f"Round {number} of {settings.rounds}")
-            with first_process_first(settings):
+            with resumable(run), first_process_first(settings):
                 mined = _mine(settings, data, pairs, embeddings, folder)
-            trainer = _trainer(settings, model, mined, data, folder, chosen_by or measure, choose=chosen_by is not None)
-            if not train(run, trainer, names=(chosen_by or measure).names, folder=folder):
+            watched = chosen_by or measures[0]
+            trainer = _trainer(settings, model, mined, data, folder, watched, choose=chosen_by is not None)
+            if not train(run, trainer, names=watched.names, folder=folder):
                 return INTERRUPTED
-            _finish_round(run, trainer, folder, chosen_by or measure)
+            with resumable(run), first_process_first(settings):
+                _finish_round(run, trainer, folder, watched)
         model = load_trainable(folder / "model", settings)
         embeddings = embeddings_in_training(model)
 
     # 5. Save, measure what was saved, publish
-    saved = run.save(lambda folder: save_embedding(model, folder))
     if main_process():
-        after = measure.scores(load_trainable(saved, settings))
-        run.note(scores=_scores(settings, measure, run.record["before"], after), card=_card(run, data, len(pairs)))
+        with resumable(run):
+            saved = run.save(lambda folder: save_embedding(model, folder))
+            tuned = load_trainable(saved, settings)
+            after = [measure.scores(tuned) for measure in measures]
+            run.note(scores=_scores(settings, measures, run.record["before"], after), card=_card(run, data, len(pairs)))
         publish(run)
     return 0
 
@@ -150,7 +170,8 @@ def training_pairs(settings: Namespace, data: SearchData, embeddings: ModelEmbed
         pairs = tutorial_pairs(data.train)
     else:
         crops = (CROPS if data.unlabelled else 0) if settings.crops is None else settings.crops
-        pairs = question_pairs(data.train, fits=embeddings.fits)
+        asked = [*data.train.questions, *ask_otherwise(data.train.questions, settings.also_ask or ())]
+        pairs = question_pairs(data.train._replace(questions=asked), fits=embeddings.fits)
         pairs += crop_pairs(data.train.passages.values(), per_passage=crops, seed=settings.seed, fits=embeddings.fits)
     if settings.limit:
         pairs = random.Random(settings.seed).sample(pairs, min(settings.limit, len(pairs)))  # noqa: S311
@@ -169,12 +190,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     search = parser.add_argument_group("search")
     search.add_argument("--loss", choices=LOSSES, help="mnrl; cached-mnrl: large batches in little memory; margin-mse")
-    search.add_argument("--scale", type=float, help="what cosines are multiplied with in the loss")
+    search.add_argument("--scale", type=above_zero, help="what cosines are multiplied with in the loss")
     search.add_argument("--mini-batch-size", type=positive, metavar="N", help="of cached-mnrl, at a time in memory")
     search.add_argument("--rounds", type=positive, metavar="N", help="of mining hard negatives and training")
-    search.add_argument("--negatives", type=int, metavar="N", help="hard negatives for each question; 0 mines none")
-    search.add_argument("--margin", type=float, help="negatives score this share below the right passage at least")
-    search.add_argument("--crops", type=int, metavar="N", help="sentences of each passage that stand in for questions")
+    search.add_argument("--negatives", type=whole, metavar="N", help="hard negatives for each question; 0 mines none")
+    search.add_argument("--margin", type=below_one, help="negatives score this share below the right passage at least")
+    search.add_argument(
+        "--crops", type=whole, metavar="N", help="sentences of each passage that stand in for questions"
+    )
+    search.add_argument(
+        "--also-ask",
+        action="append",
+        metavar="COLUMN",
+        help="column of --train and --validation that asks the same in other words; repeatable",
+    )
+    search.add_argument("--widen", type=whole, metavar="N", help="random dimensions that a static model gets besides")
     search.add_argument("--matryoshka", type=positive, nargs="+", metavar="DIM", help="train these dimensions as well")
     search.add_argument("--teacher", metavar="NAME", help="reranker whose score margins margin-mse learns")
     return parser
@@ -196,17 +226,22 @@ def _describe(run: Run, data: SearchData, pairs: Sequence[Pair], embeddings: Mod
         print(f"Warning: {data.leaked:.1%} of the test questions are about passages that are trained on")
 
 
-def _measure(settings: Namespace, data: SearchData, embeddings: ModelEmbeddings) -> Measure:
+def _measures(settings: Namespace, data: SearchData, embeddings: ModelEmbeddings) -> list[Measure]:
+    """Return what is measured before and after: the questions, and again as each column of --also-ask asks them."""
     if settings.recipe == "tutorial":
-        return separation_measure(data.measured, seed=settings.seed)
+        return [separation_measure(data.measured, seed=settings.seed)]
     what = "test" if data.test.questions else "held-out"
-    return retrieval_measure(data.measured.questions, list(data.passages.values()), fits=embeddings.fits, what=what)
+    passages, asked = list(data.passages.values()), data.measured.questions
+    otherwise = {f"{what} ({column})": ask_otherwise(asked, [column]) for column in settings.also_ask or ()}
+    return [
+        retrieval_measure(questions, passages, fits=embeddings.fits, what=name)
+        for name, questions in {what: asked, **otherwise}.items()
+        if questions
+    ]
 
 
-def _choosing(data: SearchData, embeddings: ModelEmbeddings, seed: int) -> Measure | None:
-    """Return what chooses the checkpoint, quick enough to be measured several times; None if nothing is held out."""
-    if not data.held_out.questions:
-        return None
+def _choosing(data: SearchData, embeddings: ModelEmbeddings, seed: int) -> Measure:
+    """Return what chooses the checkpoint, quick enough to be measured several times."""
     questions = random.Random(seed).sample(data.held_out.questions, min(CHOOSING, len(data.held_out.questions)))  # noqa: S311
     return retrieval_measure(questions, list(data.held_out.passages.values()), fits=embeddings.fits, what="held-out")
 
@@ -281,11 +316,15 @@ def _finish_round(run: Run, trainer: "SentenceTransformerTrainer", folder: Path,
 
 
 def _scores(
-    settings: Namespace, measure: Measure, before: Mapping[str, float], after: Mapping[str, float]
+    settings: Namespace,
+    measures: Sequence[Measure],
+    before: Sequence[Mapping[str, float]],
+    after: Sequence[Mapping[str, float]],
 ) -> list[dict[str, Any]]:
     published = PUBLISHED if settings.recipe == "tutorial" else {}
     return [
-        Score(measure.data, name, before[key], after[key], published.get(key))._asdict()
+        Score(measure.data, name, first[key], last[key], published.get(key))._asdict()
+        for measure, first, last in zip(measures, before, after, strict=True)
         for key, name in measure.names.items()
     ]
 
@@ -304,8 +343,18 @@ def _card(run: Run, data: SearchData, pairs: int) -> dict[str, Any]:
             f"{data.leaked:.1%} of them about passages that were trained on",
             f"{run.record['truncated']:.1%} of the training passages were cut by the model's window",
         ],
+        "notes": _notes(run),
         "use": EMBEDDING_USE.format(folder=run.output),
     }
+
+
+def _notes(run: Run) -> list[str]:
+    if "widened" not in run.record:
+        return []
+    from finetune.search_evaluator import METRICS
+
+    widened = ", ".join(f"{name} {run.record['widened'][key]:.3f}" for key, name in METRICS.items())
+    return [f"With its {run.settings.widen} random dimensions and before any training the model has {widened}."]
 
 
 if __name__ == "__main__":

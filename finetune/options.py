@@ -1,6 +1,7 @@
 """The options that all training programs share, and the recipes that fill in what was not given."""
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ SHARED: dict[str, Any] = {
 
 _OUTPUT_ONLY = ("resume", "overwrite", "push_to_hub", "private", "keep_checkpoints", "output")
 """Options that say what becomes of a run and not what it does: they may differ when it is resumed."""
+_NOT_STORED = ("resume", "overwrite", "output")
+SCHEDULERS = ("linear", "cosine", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt")
 
 
 def training_parser(program: str, description: str, recipes: Recipes, *, data: str) -> argparse.ArgumentParser:
@@ -60,21 +63,25 @@ def training_parser(program: str, description: str, recipes: Recipes, *, data: s
     run.add_argument("--resume", action="store_true", default=None, help="go on with the interrupted run in --output")
     run.add_argument("--overwrite", action="store_true", default=None, help="replace what --output holds, at the end")
     run.add_argument("--keep-checkpoints", action="store_true", default=None, help="keep them when the run is finished")
-    run.add_argument("--push-to-hub", metavar="OWNER/NAME", help="upload the finished model to the Hugging Face Hub")
+    run.add_argument(
+        "--push-to-hub", type=repository, metavar="OWNER/NAME", help="upload the finished model to the Hub"
+    )
     run.add_argument("--private", action="store_true", default=None, help="as a private repository")
 
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=float, metavar="N", help="passes over the training pairs")
-    training.add_argument("--max-steps", type=int, metavar="N", help="stop after N steps, whatever --epochs says")
+    training.add_argument("--epochs", type=above_zero, metavar="N", help="passes over the training pairs")
+    training.add_argument("--max-steps", type=positive, metavar="N", help="stop after N steps, whatever --epochs says")
     training.add_argument("--batch-size", type=positive, metavar="N", help="pairs in a step of one process")
     training.add_argument("--gradient-accumulation", type=positive, metavar="N", help="batches summed for one step")
-    training.add_argument("--learning-rate", type=float, metavar="RATE", help="its highest value")
+    training.add_argument("--learning-rate", type=above_zero, metavar="RATE", help="its highest value")
     training.add_argument("--warmup-steps", type=float, metavar="N", help="steps to reach it; below 1, a share of all")
-    training.add_argument("--scheduler", metavar="NAME", help="how it falls: linear, cosine, constant_with_warmup, ...")
+    training.add_argument("--scheduler", choices=SCHEDULERS, help="how it falls again")
     training.add_argument("--weight-decay", type=float, metavar="RATE", help="of AdamW")
     training.add_argument("--max-grad-norm", type=float, metavar="NORM", help="longer gradients are scaled down to it")
     training.add_argument("--max-length", type=positive, metavar="TOKENS", help="cut texts to so many tokens")
-    training.add_argument("--eval-steps", type=float, metavar="N", help="steps between two evaluations; or a share")
+    training.add_argument(
+        "--eval-steps", type=above_zero, metavar="N", help="steps between two evaluations; or a share"
+    )
     training.add_argument("--seed", type=int, metavar="N", help="of splits, sampling and dropout")
     training.add_argument(
         "--precision", choices=("auto", "fp32", "bf16", "fp16"), help="auto: bf16 on CUDA that has it"
@@ -102,8 +109,8 @@ def resumed(given: argparse.Namespace, stored: Mapping[str, Any]) -> argparse.Na
                 f"{option} is {value}, but the run to resume began with {stored.get(name)}. Leave {option} out, or "
                 "start anew without --resume"
             )
-    kept = {name: value for name, value in vars(given).items() if name in _OUTPUT_ONLY}
-    return argparse.Namespace(**{**vars(given), **stored, **kept})
+    anew = {name: value for name, value in vars(given).items() if name in _NOT_STORED or value is not None}
+    return argparse.Namespace(**{**vars(given), **stored, **anew})
 
 
 def plain(value: Any) -> Any:
@@ -114,8 +121,8 @@ def plain(value: Any) -> Any:
 
 
 def to_stored(settings: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that make a run what it is, as JSON holds them."""
-    return {name: plain(value) for name, value in sorted(vars(settings).items()) if name not in _OUTPUT_ONLY}
+    """Return the settings that a resumed run takes over, as JSON holds them."""
+    return {name: plain(value) for name, value in sorted(vars(settings).items()) if name not in _NOT_STORED}
 
 
 def positive(text: str) -> int:
@@ -124,6 +131,37 @@ def positive(text: str) -> int:
     if number < 1:
         raise ValueError
     return number
+
+
+def whole(text: str) -> int:
+    """Parse a whole number of at least 0."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def above_zero(text: str) -> float:
+    """Parse a number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def below_one(text: str) -> float:
+    """Parse a number from 0 up to 1, which is not included."""
+    number = float(text)
+    if not 0 <= number < 1:
+        raise ValueError
+    return number
+
+
+def repository(text: str) -> str:
+    """Parse the name of a repository on the Hub."""
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", text, re.ASCII):
+        raise ValueError
+    return text
 
 
 def share(text: str) -> float:
@@ -135,6 +173,10 @@ def share(text: str) -> float:
 
 
 positive.__name__ = "positive number"  # argparse: "invalid positive number value: '0'"
+below_one.__name__ = "share of at least 0 and below 1"
+whole.__name__ = "number of at least 0"
+above_zero.__name__ = "number above 0"
+repository.__name__ = "OWNER/NAME"
 share.__name__ = "share between 0 and 1"
 
 

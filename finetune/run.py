@@ -7,6 +7,7 @@ plot of its evaluations.
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,7 @@ class Run:
         self.settings = settings
         self.record = record
         self.resuming = resuming
+        self._made: list[Path] = []
 
     @classmethod
     def begin(cls, program: str, settings: Namespace) -> "Run":
@@ -54,18 +56,25 @@ class Run:
             FileExistsError: It holds a run and ``settings.overwrite`` is not set, or files that no run wrote.
         """
         output = Path(settings.output)
-        interrupted, finished = (output / CHECKPOINTS / RECORD).exists(), (output / RECORD).exists()
-        if output.exists() and any(output.iterdir()) and not (interrupted or finished):
-            raise FileExistsError(f"{output} holds something that is no training run. Give another --output")
-        if (interrupted or finished) and not settings.overwrite:
-            state = "an interrupted run. Go on with it (--resume)" if interrupted else "a finished run. Keep it"
-            raise FileExistsError(f"{output} holds {state}, give another --output, or replace it with --overwrite")
+        if main_process():
+            cls._check_free(output, overwrite=bool(settings.overwrite))
         run = cls(output, settings, {"program": program, "arguments": to_stored(settings)}, resuming=False)
         if main_process():
+            run._made = [folder for folder in (output, *output.parents) if not folder.exists()]
             shutil.rmtree(run.checkpoints, ignore_errors=True)
             run.checkpoints.mkdir(parents=True)
         run.note(started=datetime.now(UTC).isoformat(timespec="seconds"), seconds=0.0, **environment())
         return run
+
+    @staticmethod
+    def _check_free(output: Path, *, overwrite: bool) -> None:
+        interrupted, finished = (output / CHECKPOINTS / RECORD).exists(), (output / RECORD).exists()
+        foreign = output.exists() and any(path.name != REJECTED for path in output.iterdir())
+        if foreign and not (interrupted or finished):
+            raise FileExistsError(f"{output} holds something that is no training run. Give another --output")
+        if (interrupted or finished) and not overwrite:
+            state = "an interrupted run. Go on with it (--resume)" if interrupted else "a finished run. Keep it"
+            raise FileExistsError(f"{output} holds {state}, give another --output, or replace it with --overwrite")
 
     @classmethod
     def resume(cls, program: str, given: Namespace) -> "Run":
@@ -77,7 +86,7 @@ class Run:
 
         Raises:
             FileNotFoundError: There is no interrupted run.
-            ValueError: It is another program's, or an argument contradicts it.
+            ValueError: It is another program's, of another number of processes, or an argument contradicts it.
         """
         path = given.output / CHECKPOINTS / RECORD
         if not path.exists():
@@ -86,6 +95,11 @@ class Run:
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
         if record["program"] != program:
             raise ValueError(f"{given.output} holds a run of {record['program']}. Resume it with that program")
+        if record["processes"] != processes():
+            raise ValueError(
+                f"The run in {given.output} began in {record['processes']} processes, which would go on in "
+                f"{processes()} with other batches. Start {record['processes']} with torchrun"
+            )
         return cls(given.output, resumed(given, record["arguments"]), record, resuming=True)
 
     def note(self, **entries: Any) -> None:
@@ -98,8 +112,9 @@ class Run:
         """Remove what a new run has written so far; a resumed one stays."""
         if not self.resuming and main_process():
             shutil.rmtree(self.checkpoints, ignore_errors=True)
-            if self.output.exists() and not any(self.output.iterdir()):
-                self.output.rmdir()
+            for folder in self._made:
+                if folder.exists() and not any(folder.iterdir()):
+                    folder.rmdir()
 
     def check_data(self, data: Mapping[str, Any]) -> None:
         """Note what the run trains on; a resumed one has to find the same.
@@ -135,7 +150,8 @@ class Run:
         """
         new, folder = self.checkpoints / "finished", self.output / subfolder
         if main_process():
-            plot_curve(new / "curve.png", self.record)
+            if "curve" in self.record:
+                plot_curve(new / "curve.png", self.record)
             write_card(new / "README.md", self.record)
             _write(new / RECORD, self.record)
             _replace(folder, new, aside=self.checkpoints / "replaced")
@@ -148,7 +164,8 @@ class Run:
 
     def how_to_resume(self) -> str:
         """Return what to say to somebody whose run stopped."""
-        return f"Go on with: python -m {self.record['program']} --output {self.output} --resume"
+        launcher = "python" if processes() == 1 else f"torchrun --nproc-per-node {processes()}"
+        return f"Go on with: {launcher} -m {self.record['program']} --output {shlex.quote(str(self.output))} --resume"
 
 
 def main_process() -> bool:
@@ -197,7 +214,8 @@ def _write(path: Path, record: Mapping[str, Any]) -> None:
 def _replace(folder: Path, new: Path, *, aside: Path) -> None:
     """Make a folder hold what another one holds; what it held goes aside, by renaming alone."""
     folder.mkdir(parents=True, exist_ok=True)
-    aside.mkdir(exist_ok=True)
+    shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed right here
+    aside.mkdir()
     for old in folder.iterdir():
         if old.name not in (CHECKPOINTS, REJECTED):
             old.rename(aside / old.name)

@@ -1,7 +1,7 @@
 """What the search programs train, choose and measure on."""
 
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +11,17 @@ from finetune.common import data_record
 from finetune.groups import group_passages
 from finetune.pairs import load_training_data
 from finetune.splits import hold_out
-from rag_app.data.questions import RetrievalData
+from rag_app.data.questions import Question, RetrievalData, load_retrieval_data
+from rag_app.korean import normalise
 
 _NOTHING = RetrievalData({}, [])
 
 
 class SearchData(NamedTuple):
     """Questions and passages in three parts; the first two share no title and no text.
+
+    Articles without questions are the exception: they are the corpus that will be searched, so the text of all of them
+    is trained on, and only titles are held out.
 
     Attributes:
         train: To train on.
@@ -50,8 +54,12 @@ class SearchData(NamedTuple):
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""
         return {
-            name: data_record([question.id, question.text, sorted(question.relevant)] for question in part.questions)
-            | {"passages": data_record([doc_id] for doc_id in sorted(part.passages))}
+            name: data_record([q.id, q.text, sorted(q.relevant), q.answers] for q in part.questions)
+            | {
+                "passages": data_record(
+                    [id_, part.passages[id_].metadata.get("title")] for id_ in sorted(part.passages)
+                )
+            }
             for name, part in (("train", self.train), ("held out", self.held_out), ("test", self.test))
         }
 
@@ -64,7 +72,7 @@ def load_search_data(settings: Namespace) -> SearchData:
     """
     train = load_training_data(settings.train, split="train")
     # Titles and articles have no splits, and neither has a single file.
-    sources = settings.validation or [s for s in settings.train if s not in train.unlabelled and not Path(s).is_file()]
+    sources = settings.validation or [s for s in settings.train if s not in train.unlabelled and _has_validation(s)]
     test = load_training_data(sources, split="validation").data if sources else _NOTHING
     passages = {**test.passages, **train.data.passages}
     groups, repeats = group_passages(passages), group_passages(passages, titles=False)
@@ -72,7 +80,29 @@ def load_search_data(settings: Namespace) -> SearchData:
     kept, held_out = train.data, _NOTHING
     if share:
         kept, held_out = hold_out(train.data, share, groups=groups, seed=settings.seed)
+        if len(train.unlabelled) == len(set(settings.train)):  # the corpus to search: only held-out titles stay unseen
+            kept = kept._replace(passages={**kept.passages, **held_out.passages})
     asked = [question for question in test.questions if question.relevant]
     trained = {repeats.get(doc_id) for question in kept.questions for doc_id in question.relevant}
     leaked = sum(any(repeats.get(doc_id) in trained for doc_id in question.relevant) for question in asked)
     return SearchData(kept, held_out, test, groups, repeats, train.unlabelled, leaked / len(asked) if asked else 0.0)
+
+
+def _has_validation(source: str) -> bool:
+    if Path(source).is_file():
+        return False
+    try:
+        load_retrieval_data(source, split="validation")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def ask_otherwise(questions: Iterable[Question], columns: Iterable[str]) -> list[Question]:
+    """Return the questions as other columns of their rows ask them, where those hold a text."""
+    return [
+        question._replace(id=f"{question.id} ({column})", text=text)
+        for column in columns
+        for question in questions
+        if (text := normalise(str(question.metadata.get(column) or "")))
+    ]

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetune.card import Score
-from finetune.common import INTERRUPTED, data_record, open_run, preparing, publish, train
+from finetune.common import INTERRUPTED, data_record, open_run, preparing, publish, resumable, train
 from finetune.embedding import EMBEDDING_USE, load_trainable, save_embedding
 from finetune.options import Recipes, training_parser
-from finetune.run import Run
+from finetune.run import Run, main_process
 from rag_app.data.similarity import SimilarityPair, load_similarity_pairs
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ RECIPES: Recipes = {
     "transformer": {
         "model": "klue/roberta-base",
         "train": ["klue"],
-        "loss": "cosent",
+        "loss": "cosine",
         "epochs": 4,
         "batch_size": 32,
         "learning_rate": 3e-5,
@@ -54,10 +54,11 @@ RECIPES: Recipes = {
     "static": {
         "model": "embedded",
         "train": ["klue"],
-        "loss": "cosent",
+        "loss": "cosine",
         "epochs": 4,
-        "batch_size": 256,
-        "learning_rate": 3e-3,
+        "batch_size": 128,
+        "learning_rate": 2e-3,
+        "weight_decay": 0.0,
         "warmup_steps": 0.1,
         "eval_steps": 0.1,
     },
@@ -93,11 +94,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = load_data(settings)
         run.check_data({name: data_record(pairs) for name, pairs in data._asdict().items()})
         model = load_trainable(settings.model, settings)
-        print(f"{len(data.train):,} training pairs, {len(data.held_out):,} held out, {len(data.test):,} to test on")
+        if main_process():
+            print(f"{len(data.train):,} training pairs, {len(data.held_out):,} held out, {len(data.test):,} to test on")
 
         # 3. Before
         measure = evaluator(data.test or data.held_out)
-        if "before" not in run.record:
+        if main_process() and "before" not in run.record:
             run.note(before=measure(model))
 
     # 4. Train
@@ -119,18 +121,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
     # 5. Save, measure what was saved, publish
-    saved = run.save(lambda folder: save_embedding(model, folder))
-    after = measure(load_trainable(saved, settings))
-    run.note(
-        scores=[score._asdict() for score in _scores(settings, data, run.record["before"], after)],
-        curve={
-            "metric": "Spearman of the cosine",
-            "data": f"{len(data.held_out):,} held-out pairs",
-            "points": curve(trainer.state.log_history, "spearman_cosine"),
-        },
-        card=_card(settings, data, run),
-    )
-    publish(run)
+    if main_process():
+        with resumable(run):
+            saved = run.save(lambda folder: save_embedding(model, folder))
+            after = measure(load_trainable(saved, settings))
+            run.note(
+                scores=[score._asdict() for score in _scores(settings, data, run.record["before"], after)],
+                curve={
+                    "metric": "Spearman of the cosine",
+                    "data": f"{len(data.held_out):,} held-out pairs",
+                    "points": curve(trainer.state.log_history, "spearman_cosine"),
+                },
+                card=_card(settings, data, run),
+            )
+        publish(run)
     return 0
 
 
@@ -152,7 +156,17 @@ def load_data(settings: Namespace) -> Data:
 
 def _test_sources(settings: Namespace) -> list[str]:
     """Return what to measure on; a single file has no splits and would be measured on what it trains on."""
-    return settings.validation or [source for source in settings.train if not Path(source).is_file()]
+    return settings.validation or [source for source in settings.train if _has_validation(source)]
+
+
+def _has_validation(source: str) -> bool:
+    if Path(source).is_file():
+        return False
+    try:
+        load_similarity_pairs(source, split="validation")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def evaluator(pairs: Sequence[SimilarityPair]) -> "EmbeddingSimilarityEvaluator":
@@ -187,7 +201,9 @@ def _card(settings: Namespace, data: Data, run: Run) -> dict[str, Any]:
         "data": [
             f"Training: {len(data.train):,} pairs of {', '.join(settings.train)}",
             f"Held out of them, to choose the checkpoint: {len(data.held_out):,}",
-            f"Test: {len(data.test):,} pairs of {', '.join(_test_sources(settings)) or 'nothing'}",
+            f"Test: {len(data.test):,} pairs of {', '.join(_test_sources(settings))}"
+            if data.test
+            else "Test: none; the scores are of the pairs held out",
         ],
         "use": EMBEDDING_USE.format(folder=run.output),
     }

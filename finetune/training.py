@@ -1,5 +1,6 @@
 """Running a sentence-transformers trainer so that it can be interrupted and resumed without a trace."""
 
+import json
 import signal
 import sys
 import threading
@@ -12,6 +13,9 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.utils import logging
+
+from finetune.run import processes
 
 _STATE = "trainer_state.json"  # the last file that the trainer writes into a checkpoint
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -48,9 +52,17 @@ def shared_arguments(settings: Namespace, folder: Path, *, metric: str | None) -
         "logging_steps": settings.eval_steps,
         "report_to": "none",
         "dataloader_pin_memory": settings.device != "cpu" and torch.cuda.is_available(),
-        "use_cpu": settings.device == "cpu",
+        "use_cpu": on_cpu(settings),
         **_precision(settings),
     }
+
+
+def on_cpu(settings: Namespace) -> bool:
+    """Return whether the trainer has to be told to use the CPU.
+
+    Several processes have to where there is nothing else: the trainer does not see that they belong together otherwise.
+    """
+    return bool(settings.device == "cpu" or (processes() > 1 and not torch.cuda.is_available()))
 
 
 def fit(trainer: Trainer, folder: Path, *, names: Mapping[str, str], resume: bool) -> bool:
@@ -64,12 +76,15 @@ def fit(trainer: Trainer, folder: Path, *, names: Mapping[str, str], resume: boo
         names: The metrics to show during training, with what they are called.
         resume: Go on from the last whole checkpoint, if there is one.
     """
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for each checkpoint's only file
     for callback in (PrinterCallback, ProgressCallback):
         trainer.remove_callback(callback)
     interruption = Interruption()
     for added in (Progress(names), EpochOfBatches(), interruption):
         trainer.add_callback(added)
     checkpoint = last_checkpoint(folder) if resume else None
+    if checkpoint is not None and _restore_finished(trainer, checkpoint):
+        return True
     with interruption:
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return not interruption.stopped
@@ -77,8 +92,28 @@ def fit(trainer: Trainer, folder: Path, *, names: Mapping[str, str], resume: boo
 
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint that was written to its end; a kill or a full disk leaves broken ones."""
-    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_STATE}")]
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_STATE}") if _is_json(path)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _restore_finished(trainer: Trainer, checkpoint: Path) -> bool:
+    """Load what was trained to the end and return True; the trainer itself would take another step with --max-steps."""
+    state = TrainerState.load_from_json(str(checkpoint / _STATE))
+    if state.global_step < state.max_steps:
+        return False
+    trainer.state = state
+    trainer._load_from_checkpoint(str(checkpoint))
+    if trainer.args.load_best_model_at_end and state.best_model_checkpoint is not None:
+        trainer._load_best_model()
+    return True
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except ValueError:
+        return False
+    return True
 
 
 class Progress(ProgressCallback):

@@ -72,6 +72,27 @@ def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_linear_reranker(tiny_static: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A linear reranker over the miniature static model: the share of bigrams counts, and the first stage twice."""
+    from rag_app.linear_reranker import write_linear_reranker
+    from rag_app.matching import FEATURES, count_documents
+    from rag_app.models import load_static_model
+
+    folder = tmp_path_factory.mktemp("linear-reranker")
+    write_linear_reranker(
+        folder,
+        weights={**dict.fromkeys(FEATURES, 0.0), "bigrams_sentence": 1.0},
+        first_stage=2.0,
+        scale=0.5,
+        bias=-1.0,
+        counts=count_documents(_SENTENCES, load_static_model(tiny_static)),
+        provenance={"data": "four sentences"},
+        model=tiny_static,
+    )
+    return folder
+
+
 def _roberta_config(**settings: Any) -> Any:
     import torch
     from transformers import RobertaConfig
@@ -100,3 +121,58 @@ def _save_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False, "model_max_length": 1000}))
     config = json.loads((folder / "config.json").read_text("utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, "tokenizer_class": "BertTokenizer"}))
+
+
+@pytest.fixture(scope="session")
+def klue_sts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A json file like KLUE-STS's: 80 pairs, rated by whether both are of the same half of the sentences."""
+    rows = []
+    for number in range(80):
+        first, second = number % 4, (number // 4) % 4
+        rows.append(
+            {
+                "guid": f"klue-sts-v1_train_{number:05}",
+                "source": "airbnb-rtt",
+                "sentence1": _words(_SENTENCES[first], number),
+                "sentence2": _words(_SENTENCES[second], number + 1),
+                "labels": {"label": 4.2 if first // 2 == second // 2 else 0.5, "real-label": 4.2, "binary-label": 1},
+            }
+        )
+    path = tmp_path_factory.mktemp("klue-sts") / "klue-sts-v1.1_train.json"
+    path.write_text(json.dumps(rows, ensure_ascii=False), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def klue_mrc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A json file like KLUE-MRC's: 24 articles with quotes in their titles and 2 questions each, 4 unanswerable."""
+    articles = []
+    for number in range(24):
+        words = _words(" ".join(_SENTENCES), number, 12).split()
+        context = f"{' '.join(words[:6])}. {' '.join(words[6:])}."
+        questions = [
+            {
+                "question": f"{' '.join(words[which : which + 4])}?",
+                "answers": [] if impossible else [{"text": words[4], "answer_start": context.index(words[4])}],
+                "question_type": 3 if impossible else 1,
+                "is_impossible": impossible,
+                "guid": f"klue-mrc-v1_train_{number:05}_{which}",
+            }
+            for which, impossible in enumerate((False, number % 6 == 0))
+        ]
+        articles.append(
+            {
+                "title": f"\"서울\" {number}호, '국회' == \\{number}",
+                "paragraphs": [{"context": context, "qas": questions}],
+                "news_category": "정치",
+                "source": "acrofan",
+            }
+        )
+    path = tmp_path_factory.mktemp("klue-mrc") / "klue-mrc-v1.1_train.json"
+    path.write_text(json.dumps({"version": "klue-mrc-v1.1", "data": articles}, ensure_ascii=False), "utf-8")
+    return path
+
+
+def _words(text: str, seed: int, count: int = 4) -> str:
+    """Return some of the words of a text, in random order."""
+    return " ".join(np.random.default_rng(seed).permutation(text.replace(".", "").split())[:count])
