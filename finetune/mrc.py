@@ -19,8 +19,6 @@ import random
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from finetune.card import Score
@@ -30,23 +28,20 @@ from finetune.embedding import (
     embeddings_in_training,
     load_trainable,
     save_embedding,
-    save_trained,
     widen,
 )
-from finetune.losses import LOSSES, build_dataset, build_loss, check_loss
+from finetune.losses import LOSSES, check_loss
 from finetune.measures import Measure, retrieval_measure, separation_measure
-from finetune.negatives import mine_negatives
 from finetune.options import Recipes, above_zero, below_one, positive, training_parser, whole
-from finetune.pairs import Pair, crop_pairs, question_pairs, read_pairs, truncated, write_pairs
+from finetune.pairs import Pair, crop_pairs, question_pairs, truncated
+from finetune.rounds import finish_round, mine_round, round_trainer
 from finetune.run import Run, main_process
 from finetune.search_data import SearchData, ask_otherwise, load_search_data
 from finetune.tutorial import tutorial_pairs
 from rag_app.embeddings import ModelEmbeddings
-from rag_app.index import build_index
-from rag_app.retrieval import HybridRetriever
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    pass
 
 PROGRAM = "finetune.mrc"
 RECIPES: Recipes = {
@@ -99,7 +94,6 @@ CHOOSING = 1000
 """Questions that one evaluation during training asks at most."""
 CROPS = 2
 """Sentences of each passage that stand in for questions, where articles come without any."""
-MINED_DEPTH = 30
 PUBLISHED = {"pearson_cosine": (0.806, 0.912), "spearman_cosine": (0.816, 0.860)}
 """Before and after, in a Korean tutorial, on the validation pairs of KLUE-MRC and as many random ones."""
 
@@ -139,13 +133,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if settings.rounds > 1:
                 print(f"Round {number} of {settings.rounds}")
             with resumable(run), first_process_first(settings):
-                mined = _mine(settings, data, pairs, embeddings, folder)
+                mined = mine_round(settings, data, pairs, embeddings, folder)
             watched = chosen_by or measures[0]
-            trainer = _trainer(settings, model, mined, data, folder, watched, choose=chosen_by is not None)
+            trainer = round_trainer(settings, model, mined, data, folder, watched, choose=chosen_by is not None)
             if not train(run, trainer, names=watched.names, folder=folder):
                 return INTERRUPTED
             with resumable(run), first_process_first(settings):
-                _finish_round(run, trainer, folder, watched)
+                finish_round(run, trainer, folder, watched)
         model = load_trainable(folder / "model", settings)
         embeddings = embeddings_in_training(model)
 
@@ -244,75 +238,6 @@ def _choosing(data: SearchData, embeddings: ModelEmbeddings, seed: int) -> Measu
     """Return what chooses the checkpoint, quick enough to be measured several times."""
     questions = random.Random(seed).sample(data.held_out.questions, min(CHOOSING, len(data.held_out.questions)))  # noqa: S311
     return retrieval_measure(questions, list(data.held_out.passages.values()), fits=embeddings.fits, what="held-out")
-
-
-def _mine(
-    settings: Namespace, data: SearchData, pairs: Sequence[Pair], embeddings: ModelEmbeddings, folder: Path
-) -> list[Pair]:
-    """Return the pairs of a round with their hard negatives, from its folder if they were mined before."""
-    if not settings.negatives:
-        return list(pairs)
-    path = folder / "pairs.jsonl"
-    if not path.exists():
-        with TemporaryDirectory() as place:
-            index = build_index(Path(place) / "index", data.train.passages.values(), embeddings)
-            retriever = HybridRetriever(index=index, k=MINED_DEPTH)
-            mined = mine_negatives(
-                pairs, retriever, groups=data.groups, count=settings.negatives, margin=settings.margin
-            )
-        print(
-            f"Hard negatives: {mined.full:.0%} of the questions have all {settings.negatives}, {mined.lost:.0%} none, "
-            f"as their passage was not found; of the candidates {mined.same_group:.0%} are of the right one's group "
-            f"and {mined.too_close:.0%} score too close to it"
-        )
-        folder.mkdir(exist_ok=True)
-        write_pairs(path, mined.pairs)
-    return read_pairs(path)
-
-
-def _trainer(
-    settings: Namespace,
-    model: "SentenceTransformer",
-    pairs: Sequence[Pair],
-    data: SearchData,
-    folder: Path,
-    measure: Measure,
-    *,
-    choose: bool,
-) -> "SentenceTransformerTrainer":
-    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.sentence_transformer.training_args import BatchSamplers
-
-    from finetune.batches import group_batches
-    from finetune.training import shared_arguments
-
-    sampler = (
-        BatchSamplers.NO_DUPLICATES
-        if settings.recipe == "tutorial"
-        else group_batches([data.repeats[pair.doc_id] for pair in pairs])
-    )
-    return SentenceTransformerTrainer(
-        model=model,
-        args=SentenceTransformerTrainingArguments(
-            **shared_arguments(settings, folder, metric=measure.main if choose else None), batch_sampler=sampler
-        ),
-        train_dataset=build_dataset(settings, pairs),
-        loss=build_loss(settings, model),
-        evaluator=measure.evaluator,
-    )
-
-
-def _finish_round(run: Run, trainer: "SentenceTransformerTrainer", folder: Path, measure: Measure) -> None:
-    from finetune.training import curve
-
-    if main_process():
-        known = run.record.get("curve", {}).get("points", [])
-        before = known[-1][0] if known else 0
-        points = [(before + step, value) for step, value in curve(trainer.state.log_history, measure.main)]
-        run.note(curve={"metric": measure.names[measure.main], "data": measure.data, "points": [*known, *points]})
-        (folder / "model.new").mkdir(exist_ok=True)
-        save_trained(trainer.model, folder / "model.new")
-        (folder / "model.new").rename(folder / "model")
 
 
 def _scores(

@@ -14,6 +14,7 @@ from finetune import mrc
 from finetune.common import open_run
 from finetune.embedding import embeddings_in_training, load_trainable
 from finetune.pairs import read_pairs
+from finetune.rounds import round_trainer
 from finetune.search_data import load_search_data
 from rag_app.embeddings import StaticEmbeddings, load_embeddings
 from rag_app.models import load_static_model
@@ -82,7 +83,7 @@ def test_the_tutorials_arguments_are_those_published(tiny_transformer: Path, klu
         data.train.passages[question.context_id].page_content for question in data.train.questions
     ]
     (measure,) = mrc._measures(settings, data, embeddings_in_training(model))
-    trainer = mrc._trainer(settings, model, pairs, data, tmp_path, measure, choose=False)
+    trainer = round_trainer(settings, model, pairs, data, tmp_path, measure, choose=False)
     arguments = trainer.args
     assert (arguments.per_device_train_batch_size, arguments.num_train_epochs, arguments.max_steps) == (16, 1, -1)
     assert (arguments.learning_rate, arguments.warmup_steps, arguments.lr_scheduler_type) == (2e-5, 100, "linear")

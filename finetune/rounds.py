@@ -1,0 +1,105 @@
+"""The rounds of search training: each mines hard negatives with the model it begins with, and trains on them."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from finetune.embedding import save_trained
+from finetune.losses import build_dataset, build_loss
+from finetune.measures import Measure
+from finetune.negatives import mine_negatives
+from finetune.pairs import Pair, read_pairs, write_pairs
+from finetune.run import Run, main_process
+from finetune.search_data import SearchData
+from rag_app.embeddings import ModelEmbeddings
+from rag_app.index import build_index
+from rag_app.retrieval import HybridRetriever
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+
+MINED_DEPTH = 30
+"""How many passages the search returns to mine from."""
+
+
+def mine_round(
+    settings: Namespace, data: SearchData, pairs: Sequence[Pair], embeddings: ModelEmbeddings, folder: Path
+) -> list[Pair]:
+    """Return the pairs of a round with their hard negatives, from its folder if they were mined before."""
+    if not settings.negatives:
+        return list(pairs)
+    path = folder / "pairs.jsonl"
+    if not path.exists():
+        with TemporaryDirectory() as place:
+            index = build_index(Path(place) / "index", data.train.passages.values(), embeddings)
+            retriever = HybridRetriever(index=index, k=MINED_DEPTH)
+            mined = mine_negatives(
+                pairs, retriever, groups=data.groups, count=settings.negatives, margin=settings.margin
+            )
+        print(
+            f"Hard negatives: {mined.full:.0%} of the questions have all {settings.negatives}, {mined.lost:.0%} none, "
+            f"as their passage was not found; of the candidates {mined.same_group:.0%} are of the right one's group "
+            f"and {mined.too_close:.0%} score too close to it"
+        )
+        folder.mkdir(exist_ok=True)
+        write_pairs(path, mined.pairs)
+    return read_pairs(path)
+
+
+def round_trainer(
+    settings: Namespace,
+    model: "SentenceTransformer",
+    pairs: Sequence[Pair],
+    data: SearchData,
+    folder: Path,
+    measure: Measure,
+    *,
+    choose: bool,
+) -> "SentenceTransformerTrainer":
+    """Return the trainer of a round.
+
+    Args:
+        settings: See `finetune.mrc`.
+        model: Trained from where it stands.
+        pairs: From `mine_round`.
+        data: Says which passages repeat each other.
+        folder: For the checkpoints.
+        measure: Drawn as the curve.
+        choose: Whether the checkpoint that does best at it is kept; else the last.
+    """
+    from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+    from sentence_transformers.sentence_transformer.training_args import BatchSamplers
+
+    from finetune.batches import group_batches
+    from finetune.training import shared_arguments
+
+    sampler = (
+        BatchSamplers.NO_DUPLICATES
+        if settings.recipe == "tutorial"
+        else group_batches([data.repeats[pair.doc_id] for pair in pairs])
+    )
+    return SentenceTransformerTrainer(
+        model=model,
+        args=SentenceTransformerTrainingArguments(
+            **shared_arguments(settings, folder, metric=measure.main if choose else None), batch_sampler=sampler
+        ),
+        train_dataset=build_dataset(settings, pairs),
+        loss=build_loss(settings, model),
+        evaluator=measure.evaluator,
+    )
+
+
+def finish_round(run: Run, trainer: "SentenceTransformerTrainer", folder: Path, measure: Measure) -> None:
+    """Note the round's curve and save its model in ``folder/model``, which says that the round is finished."""
+    from finetune.training import curve
+
+    if main_process():
+        known = run.record.get("curve", {}).get("points", [])
+        before = known[-1][0] if known else 0
+        points = [(before + step, value) for step, value in curve(trainer.state.log_history, measure.main)]
+        run.note(curve={"metric": measure.names[measure.main], "data": measure.data, "points": [*known, *points]})
+        (folder / "model.new").mkdir(exist_ok=True)
+        save_trained(trainer.model, folder / "model.new")
+        (folder / "model.new").rename(folder / "model")
