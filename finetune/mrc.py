@@ -217,7 +217,7 @@ def _describe(run: Run, data: SearchData, pairs: Sequence[Pair], embeddings: Mod
         f"{len(set(data.groups.values())):,} groups; the model's window cuts {cut:.1%} of the training passages"
     )
     if data.leaked:
-        print(f"Warning: {data.leaked:.1%} of the test questions are about passages that are trained on")
+        print(f"Note: the text of the passages that answer {data.leaked:.1%} of the test questions is trained on")
 
 
 def _measures(settings: Namespace, data: SearchData, embeddings: ModelEmbeddings) -> list[Measure]:

@@ -48,8 +48,8 @@ class SearchData(NamedTuple):
 
     @property
     def passages(self) -> dict[str, Document]:
-        """All passages, those of the test part first."""
-        return {**self.test.passages, **self.held_out.passages, **self.train.passages}
+        """All passages; one that is in several parts is as the test part has it, with its title."""
+        return {**self.train.passages, **self.held_out.passages, **self.test.passages}
 
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""

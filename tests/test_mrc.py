@@ -66,7 +66,7 @@ def test_the_tutorials_program_runs_on_a_klue_like_model(
     assert [step for step, _ in record["curve"]["points"]] == [1, 2]
     assert load_embeddings(output).dimension == 32
     assert "published (another machine)" in (output / "README.md").read_text("utf-8")
-    assert "100.0% of the test questions are about passages that are trained on" in capsys.readouterr().out
+    assert "answer 100.0% of the test questions is trained on" in capsys.readouterr().out
 
 
 def test_the_tutorials_arguments_are_those_published(tiny_transformer: Path, klue_mrc: Path, tmp_path: Path) -> None:
