@@ -20,7 +20,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from rag_app.chain import build_chain
 from rag_app.chat_models import ChatModelError, load_chat_model
-from rag_app.compressors import CrossEncoderCompressor, load_reranker
+from rag_app.compressors import RerankingCompressor, load_reranker
 from rag_app.data import load_retrieval_data, sample_documents
 from rag_app.embeddings import load_embeddings
 from rag_app.filters import Filter, article_filter
@@ -29,7 +29,7 @@ from rag_app.index import Index, build_index, open_index
 from rag_app.korean import analyzer, normalise
 from rag_app.rendering import answer_markdown, escape_markdown, source_html
 from rag_app.retrieval import build_retriever
-from rag_app.settings import Settings, load_settings
+from rag_app.settings import Settings, load_settings, name_or_none
 
 TITLE = "뉴스에 묻기"
 EXAMPLES = 4
@@ -183,7 +183,7 @@ def _opened_index(path: Path) -> Index:
 
 
 @st.cache_resource(show_spinner="재순위 모델을 읽는 중입니다…", max_entries=2)
-def _reranker(name: str) -> CrossEncoderCompressor:
+def _reranker(name: str) -> RerankingCompressor:
     return load_reranker(name)
 
 
@@ -293,9 +293,11 @@ def _reranking(settings: Settings) -> tuple[str | None, int]:
     name = st.text_input(
         "재순위 모델",
         settings.reranker or "",
-        placeholder="폴더 또는 Hub 이름",
-        help="질문과 단락을 함께 읽어 순서를 다시 매기는 모델(cross-encoder)입니다. RAG_RERANKER로도 정합니다.",
-    ).strip()
+        placeholder="embedded, 폴더 또는 Hub 이름",
+        help="질문과 단락을 함께 읽어 순서를 다시 매기는 모델입니다. `embedded`는 함께 들어 있는 작은 모델이고, "
+        "cross-encoder의 폴더나 Hub 이름도 됩니다. RAG_RERANKER로도 정합니다.",
+    )
+    name = name_or_none(name) or ""
     # Its key changes with the name, so that naming a model switches it on.
     on = st.toggle("재순위 쓰기", value=bool(name), disabled=not name, key=f"rerank {name}")
     if not name:

@@ -5,8 +5,8 @@
     python -m eval.hit_rate --data validation.jsonl --distractors train.jsonl --json reports/validation.json
 
 The systems are `lexical`, `base` (vectors of the embedded model) and `hybrid` (both); with --model also `tuned` and
-`tuned+hybrid`; with --reranker each of these again as `+rerank`. They are built as in serving. Seconds are what all
-questions take, asked one at a time; loading models and building indexes is not part of it and reported apart.
+`tuned+hybrid`; each of these again as `+rerank`, unless --reranker is none. They are built as in serving. Seconds are
+what all questions take, asked one at a time; loading models and building indexes is not part of it and reported apart.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from eval.systems import ask, build_indexes, build_system, system_names
 from rag_app.compressors import load_reranker
 from rag_app.data.questions import load_passages, load_retrieval_data
 from rag_app.embeddings import load_embeddings
+from rag_app.models import EMBEDDED
+from rag_app.settings import name_or_none
 from rag_app.tables import Columns
 
 INTERRUPTED = 130
@@ -39,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     screen = sys.stderr if arguments.json == "-" else sys.stdout
-    names = system_names(["base", "tuned"] if arguments.model else ["base"], rerank=bool(arguments.reranker))
+    names = system_names(["base", "tuned"] if arguments.model else ["base"], rerank=arguments.reranker is not None)
     results: dict[str, Result] = {}
     interrupted = False
     try:
@@ -99,7 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     systems = parser.add_argument_group("systems")
     systems.add_argument("--model", metavar="NAME", help="embedding model of `tuned`: a folder or a Hub id[@revision]")
     systems.add_argument(
-        "--reranker", metavar="NAME", help="cross-encoder of `+rerank`: a folder or a Hub id[@revision]"
+        "--reranker",
+        type=name_or_none,
+        default=EMBEDDED,
+        metavar="NAME",
+        help="of `+rerank`: 'embedded' (default), a folder, a Hub id[@revision], or 'none' to leave it out",
     )
     systems.add_argument("--k", type=_positive, default=10, help="where the metrics cut off (default: %(default)s)")
     output = parser.add_argument_group("output")
@@ -149,7 +155,7 @@ def _load_models(
     models: dict[str, Embeddings] = {"base": load_embeddings()}
     if arguments.model:
         models["tuned"] = load_embeddings(arguments.model)
-    reranker = load_reranker(arguments.reranker, top_n=None) if arguments.reranker else None
+    reranker = load_reranker(arguments.reranker, top_n=None) if arguments.reranker is not None else None
     print(f"Models loaded in {perf_counter() - start:.1f} s", file=screen)
     return models, reranker
 

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from rag_app.chain import build_chain
     from rag_app.chat_models import load_chat_model
     from rag_app.check import check_index
-    from rag_app.compressors import CrossEncoderCompressor, load_reranker
+    from rag_app.compressors import CrossEncoderCompressor, LinearCompressor, load_reranker
     from rag_app.documents import load_documents, make_document
     from rag_app.embeddings import StaticEmbeddings, TransformerEmbeddings, load_embeddings
     from rag_app.index import Index, build_index, open_index
@@ -23,6 +23,7 @@ _MODULES = {
     "Index": "index",
     "LexicalIndex": "lexical",
     "LexicalRetriever": "lexical",
+    "LinearCompressor": "compressors",
     "StaticEmbeddings": "embeddings",
     "TransformerEmbeddings": "embeddings",
     "build_chain": "chain",
@@ -45,6 +46,7 @@ __all__ = [
     "Index",
     "LexicalIndex",
     "LexicalRetriever",
+    "LinearCompressor",
     "StaticEmbeddings",
     "TransformerEmbeddings",
     "build_chain",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag_app.language import Say, choose_language, language_of
-from rag_app.settings import Settings, load_settings
+from rag_app.settings import NONE, Settings, load_settings, name_or_none
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -191,9 +191,12 @@ def _add_question(parser: argparse.ArgumentParser, settings: Settings, say: Say)
     parser.add_argument("--json", action="store_true", help=say("JSON으로 출력", "print JSON"))
     parser.add_argument(
         "--reranker",
-        default=settings.reranker,
+        default=settings.reranker or NONE,
         metavar="NAME",
-        help=say("재순위 모델: 폴더 또는 Hub 이름", "cross-encoder that reranks: a folder or a Hub id"),
+        help=say(
+            "재순위 모델: embedded, 폴더, Hub 이름, 또는 none(쓰지 않음) (기본 %(default)s)",
+            "model that reranks: embedded, a folder, a Hub id, or none for no reranking (default %(default)s)",
+        ),
     )
     parser.add_argument(
         "--candidates",
@@ -377,10 +380,10 @@ def _retriever(options: argparse.Namespace, index: "Index", *, top_n: int) -> "B
     from rag_app.retrieval import build_retriever
 
     compressor = None
-    if options.reranker is not None:
+    if reranker := name_or_none(options.reranker):
         from rag_app.compressors import load_reranker
 
-        compressor = load_reranker(options.reranker, top_n=top_n)
+        compressor = load_reranker(reranker, top_n=top_n)
     filter = article_filter(options.section or (), options.since, options.until)
     return build_retriever(index, compressor=compressor, k=max(options.candidates, top_n), top_n=top_n, filter=filter)
 

@@ -85,17 +85,20 @@ class StaticEmbeddings(ModelEmbeddings):
         model: What `rag_app.models.load_static_model` returns.
         name: See `ModelEmbeddings`.
         fingerprint: See `ModelEmbeddings`.
+
+    Attributes:
+        token_vectors: The model itself, not to be changed.
     """
 
     def __init__(self, model: TokenVectors, *, name: str, fingerprint: str) -> None:
         self.name = name
         self.fingerprint = fingerprint
         self.dimension = int(model.vectors.shape[1])
-        self._model = model
+        self.token_vectors = model
 
     def encode(self, texts: Sequence[str], *, query: bool = False, progress: bool = False) -> NDArray[np.float32]:
         """Return one vector per text; see `ModelEmbeddings.encode`."""
-        model = self._model
+        model = self.token_vectors
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
         starts = range(0, len(texts), _STATIC_BATCH)
 

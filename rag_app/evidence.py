@@ -21,7 +21,7 @@ class Evidence(NamedTuple):
         coverage: The highest lexical coverage: BM25 as a share of what the question could reach.
         cosine: The highest cosine of the dense search.
         words: The largest share of the question's content morphemes that one passage, with its title, has.
-        rerank: The cross-encoder's highest score.
+        rerank: The reranker's highest score, where that is calibrated: a cross-encoder's is, a linear one's is not.
     """
 
     coverage: float | None
@@ -50,8 +50,8 @@ WEIGHTS = EvidenceWeights(
 def evidence_score(question: str, documents: Sequence[Document], *, weights: EvidenceWeights = WEIGHTS) -> float:
     """Return how likely one of the documents answers the question, 0 to 1; 0 without documents.
 
-    A reranker's best score is taken as it is: it has read question and passage together. Without one, lexical
-    coverage, cosine and shared words decide by logistic regression.
+    A calibrated reranker's best score is taken as it is: it has read question and passage together. Without one,
+    lexical coverage, cosine and shared words decide by logistic regression.
     """
     if not documents:
         return 0.0
@@ -80,4 +80,5 @@ def gather_evidence(question: str, documents: Sequence[Document]) -> Evidence:
 
 def _best(documents: Sequence[Document], stage: str, key: str) -> float | None:
     stages = [document.metadata.get("stages", {}).get(stage, {}) for document in documents]
-    return max((float(found[key]) for found in stages if key in found), default=None)
+    known = (float(found[key]) for found in stages if key in found and found.get("calibrated", True))
+    return max(known, default=None)

@@ -28,8 +28,11 @@ QUESTION_WORDS = frozenset(
     ("언제", "누구", "어디", "무엇", "뭐", "왜", "얼마", "얼마나", "몇", "어떻", "어떻게", "어떤", "무슨", "어느")
 )
 """Forms of the morphemes that ask and are not themselves found in an answer."""
-_ASKS_TIME = re.compile(r"언제|몇 ?(?:년|월|일)|며칠|연도|년도|날짜|시기|시점|(?:해|날)[는은가이]?\?")
-_HAS_TIME = re.compile(r"\d ?(?:년|월|일|세기|시)|\d{4}|오전|오후|요일")
+ASKS_TIME = re.compile(r"언제|몇 ?(?:년|월|일)|며칠|연도|년도|날짜|시기|시점|(?:해|날)[는은가이]?\?")
+"""What a question that asks for a time says."""
+HAS_TIME = re.compile(r"\d ?(?:년|월|일|세기|시)|\d{4}|오전|오후|요일")
+"""What a sentence that names a time says."""
+
 _ASKS_NUMBER = re.compile(r"몇|얼마|퍼센트|비율|[수율액][는은]\?|규모|금액|가격|나이|인원")
 _HAS_NUMBER = re.compile(r"\d")
 _ASKS_COUNT = re.compile(r"몇 ?([가-힣])")
@@ -157,14 +160,14 @@ def find_candidates(question: str, documents: Sequence[Document]) -> Candidates:
     pair_weights = _rarity(frozenset(bigrams(question)), pairs)
     by_pairs = _coverage(pair_weights, pairs)
     around = [_around(numbers, pairs, i) for i in range(len(pairs))]
-    asks_time = bool(_ASKS_TIME.search(question))
+    asks_time = bool(ASKS_TIME.search(question))
     number = _number_asked(question)
     columns: dict[str, Sequence[float] | NDArray[np.float64]] = {
         "morphemes": _coverage(_rarity(asked_words, words), words),
         "bigrams": by_pairs,
         "neighbours": _coverage(pair_weights, around) - by_pairs,
         "cosine": np.zeros(len(sentences)),
-        "time": [asks_time and bool(_HAS_TIME.search(sentence.text)) for sentence in sentences],
+        "time": [asks_time and bool(HAS_TIME.search(sentence.text)) for sentence in sentences],
         "number": [bool(number and number.search(sentence.text)) for sentence in sentences],
         "rank": -np.log1p(numbers),
     }

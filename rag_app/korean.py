@@ -28,7 +28,8 @@ _CONTROL = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code
 _NEWLINES = {0x85: "\n", 0x2028: "\n", 0x2029: "\n\n"}
 _SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 _TABLE = {**_WIDTH, **_INVISIBLE, **_CONTROL, **_NEWLINES, **_SURROGATES, 0x3000: " "}
-_UNUSUAL = re.compile(rf"[{re.escape(''.join(map(chr, _TABLE)))}]|[^\S \n]")
+_WIDE_SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f"  # with those in the table, all white space but " " and "\n"
+_UNUSUAL = re.compile(rf"[{re.escape(''.join(map(chr, _TABLE)))}{_WIDE_SPACES}]")  # one set is searched for fastest
 
 
 class Sentence(NamedTuple):
@@ -52,8 +53,10 @@ def normalise(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     if unusual or "  " in text:
         text = _SPACES.sub(" ", text)
-    if "\n" in text:
-        text = _BLANK_LINES.sub("\n\n", _AROUND_NEWLINE.sub("\n", text))
+    if " \n" in text or "\n " in text:
+        text = _AROUND_NEWLINE.sub("\n", text)
+    if "\n\n\n" in text:
+        text = _BLANK_LINES.sub("\n\n", text)
     return text.strip()
 
 

@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-Kind = Literal["static", "sentence-transformer", "transformer", "cross-encoder"]
+Kind = Literal["static", "sentence-transformer", "transformer", "cross-encoder", "linear-reranker"]
+
+LINEAR_RERANKER = "korean-rag-linear-reranker"
+"""The ``model_type`` of our own rerankers; see `rag_app.linear_reranker`."""
+COUNTS = "counts.safetensors"
+"""What they keep beside their configuration."""
 
 _MODULE_CLASS = re.compile(
     r"sentence_transformers\.(models|base\.modules|sentence_transformer\.modules|cross_encoder\.modules)(\.[a-z_]+)?\."
@@ -39,6 +44,10 @@ def check_folder(folder: Path, name: str) -> Kind:
                 f"Model {name!r} is not loaded: its modules.json names the class {module['type']!r}, which is not on "
                 "the list of sentence-transformers modules that run no foreign code."
             )
+    if _is_linear_reranker(folder):
+        if not (folder / COUNTS).is_file():
+            raise ValueError(f"{name!r} holds no model: there is no {COUNTS} in {folder}.")
+        return "linear-reranker"
     weighted = False
     for module_folder in module_folders(folder):
         weights = matching(module_folder, _WEIGHTS)
@@ -54,6 +63,10 @@ def check_folder(folder: Path, name: str) -> Kind:
     if not weighted:
         raise ValueError(f"{name!r} holds no model: there is no model.safetensors in {folder}.")
     return _kind(folder, name)
+
+
+def _is_linear_reranker(folder: Path) -> bool:
+    return not _modules(folder) and read_json(folder / "config.json").get("model_type") == LINEAR_RERANKER
 
 
 def _kind(folder: Path, name: str) -> Kind:

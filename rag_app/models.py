@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,7 +26,21 @@ if TYPE_CHECKING:  # torch is imported only when a model that needs it is loaded
 logger = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
-"""Name of the static model that ships with the package."""
+"""Name of the models that ship with the package, one for each role."""
+
+Role = Literal["embeddings", "reranker"]
+"""What a model is wanted for."""
+
+
+class _Shipped(NamedTuple):
+    folder: str  # in rag_app/data
+    program: str  # that builds it
+
+
+_SHIPPED: dict[Role, _Shipped] = {
+    "embeddings": _Shipped("embedded", "finetune.distill"),
+    "reranker": _Shipped("reranker", "finetune.cross_encoder --model embedded"),
+}
 
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 _FINGERPRINTED = (
@@ -46,13 +60,15 @@ class ResolvedModel(NamedTuple):
     """The commit a Hub model is at; None for a folder."""
 
 
-def resolve_model(name: str | Path) -> ResolvedModel:
+def resolve_model(name: str | Path, *, role: Role = "embeddings") -> ResolvedModel:
     """Find a model by name and check that it can be loaded safely.
 
     Args:
         name: "embedded", the path of a folder, or a Hub id ``owner/name`` with optional ``@revision`` (a branch, tag
             or commit). An existing folder goes before a Hub id of the same spelling. A Hub model already in the local
             cache is used as it is, without asking the Hub; name a revision to get a newer one.
+        role: Which of the models that ship with the package "embedded" is; the model is not checked to be of use for
+            it.
 
     Raises:
         FileNotFoundError: The folder does not exist.
@@ -60,11 +76,12 @@ def resolve_model(name: str | Path) -> ResolvedModel:
         ValueError: The name is none of the three, the Hub does not have it, or loading it would not be safe.
     """
     if name == EMBEDDED:
-        folder = Path(str(files("rag_app") / "data" / EMBEDDED))
+        shipped = _SHIPPED[role]
+        folder = Path(str(files("rag_app") / "data" / shipped.folder))
         if not folder.is_dir():
             raise FileNotFoundError(
-                f"The embedded model is missing from this installation: no folder {folder}. "
-                "Reinstall korean-rag, or build the model with: python -m finetune.distill"
+                f"The embedded {role} model is missing from this installation: no folder {folder}. "
+                f"Reinstall korean-rag, or build the model with: python -m {shipped.program}"
             )
         return ResolvedModel(EMBEDDED, folder, check_folder(folder, EMBEDDED), None)
 
@@ -206,6 +223,7 @@ def _resolve(name: str | Path | ResolvedModel, *kinds: Kind) -> ResolvedModel:
         return resolved
     hint = {
         "cross-encoder": "Load a reranker with load_reranker.",
+        "linear-reranker": "Load a reranker with load_reranker.",
         "static": "Load a static model with load_embeddings.",
     }.get(
         resolved.kind,

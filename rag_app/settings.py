@@ -1,10 +1,19 @@
 """Settings of the programs, read from the environment (``RAG_*``). The library itself reads none."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+NONE = "none"
+"""What one says instead of a reranker's name to go without."""
+
+
+def name_or_none(name: str | None) -> str | None:
+    """Return a model's name, or None for ``none``, in any case, and for nothing at all."""
+    name = (name or "").strip()
+    return None if name.lower() in ("", NONE) else name
 
 
 class Settings(BaseSettings):
@@ -16,8 +25,8 @@ class Settings(BaseSettings):
     """The index's folder."""
     model: str = "embedded"
     """The embedding model a new index is built with: ``embedded``, a folder, or a Hub id."""
-    reranker: str | None = None
-    """A cross-encoder, as a folder or Hub id; none by default."""
+    reranker: Annotated[str | None, BeforeValidator(name_or_none)] = "embedded"
+    """``embedded``, a folder, a Hub id, or ``none``, which leaves the order of the search."""
     k: int = Field(default=30, ge=1)
     """How many passages the search hands to the reranker."""
     top_n: int = Field(default=10, ge=1)

@@ -224,6 +224,7 @@ def test_evidence_rises_with_each_stage_and_follows_the_reranker() -> None:
     assert 0 < score(0.1, 0.1) < score(0.6, 0.1) < 1
     assert score(0.6, 0.1) <= score(0.6, 0.6)
     assert score(0.1, 0.1, rerank={"rank": 1, "score": 0.97}) == 0.97
+    assert score(0.1, 0.1, rerank={"rank": 1, "score": 0.97, "calibrated": False}) == score(0.1, 0.1)
     assert evidence_score(QUESTION, []) == 0
     assert evidence_score(QUESTION, [Document(LIBRARY)]) > evidence_score(QUESTION, [Document(FESTIVAL)])
 

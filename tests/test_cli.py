@@ -63,6 +63,31 @@ def test_search_prints_records(index: Path, capsys: pytest.CaptureFixture[str]) 
     assert results[0]["score"] > results[1]["score"]
 
 
+def test_search_reranks_unless_told_not_to(
+    index: Path, tiny_linear_reranker: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stages(*arguments: str) -> set[str]:
+        [first, *_] = _search(capsys, "가온호는 어디로 떠났나?", "--index", str(index), *arguments)
+        assert first["metadata"]["title"] == "가온호 출항"
+        return set(first["metadata"]["stages"])
+
+    searched = {"lexical", "dense", "fusion"}
+    assert stages() == searched | {"rerank"}
+    assert stages("--reranker", str(tiny_linear_reranker)) == searched | {"rerank"}
+    assert stages("--reranker", "none") == searched
+    monkeypatch.setenv("RAG_RERANKER", "None")
+    assert stages() == searched
+    assert stages("--reranker", "embedded") == searched | {"rerank"}
+
+
+def test_help_names_the_reranker_in_use(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, shown in (("embedded", "default embedded"), ("none", "default none")):
+        monkeypatch.setenv("RAG_RERANKER", value)
+        with pytest.raises(SystemExit):
+            main(["search", "--help"])
+        assert shown in " ".join(capsys.readouterr().out.split())
+
+
 def test_search_filters_by_section_and_date(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["소식", "--index", str(index)]
     assert [r["metadata"]["section"] for r in _search(capsys, *common, "--section", "날씨")] == ["날씨"]

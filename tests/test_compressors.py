@@ -1,4 +1,4 @@
-"""Reranking with a cross-encoder: order, scores in metadata, limits, async."""
+"""Reranking: order, scores in metadata, limits, async; with a cross-encoder and with a linear reranker."""
 
 import asyncio
 import time
@@ -12,8 +12,9 @@ import pytest
 from langchain_core.documents import Document
 from pydantic import ValidationError
 
-from rag_app.compressors import CrossEncoderCompressor, TopN, load_reranker
+from rag_app.compressors import CrossEncoderCompressor, LinearCompressor, TopN, load_reranker
 from rag_app.documents import searchable_text
+from rag_app.stages import with_stage
 
 
 class CommonCharacters:
@@ -190,6 +191,75 @@ def test_a_reranker_is_loaded_once_for_any_settings(tiny_cross_encoder: Path) ->
 def test_a_bi_encoder_is_no_reranker(tiny_sentence_transformer: Path) -> None:
     with pytest.raises(ValueError, match="train it as a reranker first"):
         load_reranker(tiny_sentence_transformer)
+
+
+# A linear reranker
+
+
+def found(*scored: tuple[str, float]) -> list[Document]:
+    """Return documents as a hybrid search does, with the score it gave them."""
+    return [with_stage(Document(page_content=text), "fusion", rank, score) for rank, (text, score) in enumerate(scored)]
+
+
+def test_a_linear_reranker_orders_by_text_and_first_stage(tiny_linear_reranker: Path) -> None:
+    reranker = load_reranker(tiny_linear_reranker)
+    assert isinstance(reranker, LinearCompressor)
+    by_text = reranker.compress_documents(found(("비 예보", 0.5), ("국회 예산안", 0.5)), "국회 예산안은?")
+    by_search = reranker.compress_documents(found(("비 예보", 0.9), ("국회 예산안", 0.1)), "국회 예산안은?")
+    assert [document.page_content for document in by_text] == ["국회 예산안", "비 예보"]
+    assert [document.page_content for document in by_search] == ["비 예보", "국회 예산안"]  # its first_stage is 2
+    expected = 1 / (1 + np.exp(-(0.5 * (0 + 2 * 0.5) - 1)))
+    assert by_text[1].metadata["relevance_score"] == by_text[1].metadata["score"] == pytest.approx(expected)
+
+
+def test_a_linear_score_says_that_it_is_not_calibrated(tiny_linear_reranker: Path) -> None:
+    [document] = load_reranker(tiny_linear_reranker).compress_documents(found(("국회", 0.5)), "국회?")
+    score = document.metadata["score"]
+    assert document.metadata["stages"]["rerank"] == {"rank": 1, "score": score, "calibrated": False}
+    assert document.metadata["stages"]["fusion"]["score"] == 0.5
+
+
+def test_without_first_stage_scores_for_all_a_linear_reranker_goes_by_the_text(tiny_linear_reranker: Path) -> None:
+    reranker = load_reranker(tiny_linear_reranker)
+    some = [*found(("비 예보", 0.9)), Document(page_content="국회 예산안"), Document(page_content="국회", metadata={})]
+    result = reranker.compress_documents(some, "국회 예산안은?")
+    assert [document.page_content for document in result] == ["국회 예산안", "국회", "비 예보"]
+    pairs = [("국회 예산안은?", document.page_content) for document in result]
+    np.testing.assert_array_equal(reranker.score_pairs(pairs), [document.metadata["score"] for document in result])
+
+
+def test_a_linear_reranker_scores_pairs_of_several_questions(tiny_linear_reranker: Path) -> None:
+    reranker = load_reranker(tiny_linear_reranker)
+    pairs = [("국회?", "국회"), ("비?", "국회"), ("국회?", "비"), ("비?", "비")]
+    scores = reranker.score_pairs(pairs)
+    np.testing.assert_allclose(scores, 1 / (1 + np.exp([0.5, 1, 1, 0.5])))
+    assert reranker.score_pairs([]).shape == (0,)
+
+
+def test_a_linear_reranker_reads_the_title_and_keeps_ties_and_limits(tiny_linear_reranker: Path) -> None:
+    given = [Document(page_content="비"), Document(page_content="가"), Document("나", metadata={"title": "국회"})]
+    before = [document.model_copy(deep=True) for document in given]
+    reranker = load_reranker(tiny_linear_reranker, top_n=2)
+    result = reranker.compress_documents(given, "국회는?")
+    assert [document.page_content for document in result] == ["나", "비"]
+    assert given == before
+    assert load_reranker(tiny_linear_reranker, threshold=0.3).compress_documents(given, "국회는?") == result[:1]
+    assert reranker.compress_documents([], "국회는?") == []
+
+
+async def test_a_linear_reranker_serves_async_callers(tiny_linear_reranker: Path) -> None:
+    reranker = load_reranker(tiny_linear_reranker)
+    given = found(("비 예보", 0.5), ("국회 예산안", 0.5))
+    expected = reranker.compress_documents(given, "국회 예산안은?")
+    assert await reranker.acompress_documents(given, "국회 예산안은?") == expected
+
+
+def test_a_linear_reranker_is_loaded_once_and_takes_no_device(tiny_linear_reranker: Path) -> None:
+    first, second = load_reranker(tiny_linear_reranker, top_n=3), load_reranker(str(tiny_linear_reranker))
+    assert first.model is second.model
+    for option in ({"device": "cpu"}, {"batch_size": 8}):
+        with pytest.raises(ValueError, match="linear reranker: it takes no batch size or device"):
+            load_reranker(tiny_linear_reranker, **option)
 
 
 # Without a reranker

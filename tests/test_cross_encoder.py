@@ -251,13 +251,13 @@ def test_a_run_interrupted_at_the_gate_goes_on_there(
     assert record_of(output)["gate"] == record_of(accepted)["gate"]
 
 
-def test_a_static_model_is_refused_with_the_reason(
+def test_the_tutorial_s_recipe_refuses_a_static_model_with_the_reason(
     tiny_static: Path, train: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stop:
-        main([f"--model={tiny_static}", f"--train={train}", f"--output={tmp_path / 'reranker'}"])
+        main(["--recipe=tutorial", f"--model={tiny_static}", f"--train={train}", f"--output={tmp_path / 'reranker'}"])
     assert stop.value.code == 2
-    assert "is a static model" in capsys.readouterr().err
+    assert "is a static model, which the tutorial's recipe cannot train" in capsys.readouterr().err
     assert not (tmp_path / "reranker").exists()
 
 

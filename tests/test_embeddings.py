@@ -152,7 +152,7 @@ def test_a_progress_bar_is_shown_when_asked_for(
 
 
 def test_a_static_vector_is_the_sum_of_its_characters_vectors(static: StaticEmbeddings) -> None:
-    model = static._model
+    model = static.token_vectors
     total = sum(model.vectors[model.tokenizer.token_to_id(character)] for character in "국회")
 
     np.testing.assert_allclose(static.embed_query("국회"), total / np.linalg.norm(total), rtol=1e-5)
@@ -407,9 +407,11 @@ def test_a_loaded_model_knows_its_name(tiny_static: Path, tiny_transformer: Path
     assert len({static.fingerprint, transformer.fingerprint}) == 2
 
 
-def test_a_reranker_is_no_embedding_model(tiny_cross_encoder: Path) -> None:
+def test_a_reranker_is_no_embedding_model(tiny_cross_encoder: Path, tiny_linear_reranker: Path) -> None:
     with pytest.raises(ValueError, match=r"is a cross-encoder model.*load_reranker"):
         load_embeddings(tiny_cross_encoder)
+    with pytest.raises(ValueError, match=r"is a linear-reranker model.*load_reranker"):
+        load_embeddings(tiny_linear_reranker)
 
 
 def test_the_embedded_model_understands_korean() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from eval.hit_rate import main
 from eval.systems import ask, build_indexes
+from rag_app.compressors import RerankingCompressor, load_reranker
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 
 ROWS = [
@@ -23,13 +24,17 @@ def data(tmp_path: Path) -> str:
 
 
 @pytest.fixture(autouse=True)
-def embedded(tiny_static: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The miniature static model stands in for the embedded one."""
+def embedded(tiny_static: Path, tiny_linear_reranker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The miniature static model and a reranker over it stand in for the embedded ones."""
 
     def load(name: str | Path = tiny_static) -> ModelEmbeddings:
         return load_embeddings(name)
 
+    def load_either(name: str, *, top_n: int | None) -> RerankingCompressor:
+        return load_reranker(tiny_linear_reranker if name == "embedded" else name, top_n=top_n)
+
     monkeypatch.setattr("eval.hit_rate.load_embeddings", load)
+    monkeypatch.setattr("eval.hit_rate.load_reranker", load_either)
 
 
 def row(context: str, question: str, impossible: bool = False) -> dict[str, Any]:
@@ -46,10 +51,20 @@ def report(path: Path) -> dict[str, Any]:
     return content
 
 
-def test_without_models_lexical_base_and_hybrid_are_measured(
+def test_the_embedded_models_are_measured_unless_others_are_named(data: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    assert main(["--data", data, "--json", str(path)]) == 0
+    systems = report(path)["systems"]
+    names = ["lexical", "base", "hybrid"]
+    assert list(systems) == [*names, *(f"{name}+rerank" for name in names)]
+    assert systems["base+rerank"]["mrr@10"] > systems["base"]["mrr@10"]
+    assert report(path)["arguments"]["reranker"] == "embedded"
+
+
+def test_without_a_reranker_lexical_base_and_hybrid_are_measured(
     data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["--data", data, "--json", str(tmp_path / "new" / "report.json")]) == 0
+    assert main(["--data", data, "--reranker", "none", "--json", str(tmp_path / "new" / "report.json")]) == 0
     content = report(tmp_path / "new" / "report.json")
     assert list(content["systems"]) == ["lexical", "base", "hybrid"]
     for result in content["systems"].values():
@@ -119,7 +134,7 @@ def test_unusual_columns_can_be_named(tmp_path: Path) -> None:
 
 
 def test_json_on_stdout_stands_alone(data: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data", data, "--json", "-"]) == 0
+    assert main(["--data", data, "--reranker", "none", "--json", "-"]) == 0
     output = capsys.readouterr()
     assert set(json.loads(output.out)["systems"]) == {"lexical", "base", "hybrid"}
     assert "hit_rate@10" in output.err
@@ -135,7 +150,7 @@ def test_an_interruption_leaves_the_systems_that_are_finished(
 
     monkeypatch.setattr("eval.hit_rate.ask", interrupted_in_hybrid)
     path = tmp_path / "report.json"
-    assert main(["--data", data, "--json", str(path)]) == 130
+    assert main(["--data", data, "--reranker", "none", "--json", str(path)]) == 130
     assert list(report(path)["systems"]) == ["lexical", "base"]
     assert report(path)["complete"] is False
     output = capsys.readouterr()

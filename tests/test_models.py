@@ -82,13 +82,32 @@ def test_a_name_that_is_none_of_the_three_is_an_error(name: str, hub_cache: Path
 
 
 def test_kinds_are_told_apart_without_loading(
-    tiny_static: Path, tiny_transformer: Path, tiny_sentence_transformer: Path, tiny_cross_encoder: Path
+    tiny_static: Path,
+    tiny_transformer: Path,
+    tiny_sentence_transformer: Path,
+    tiny_cross_encoder: Path,
+    tiny_linear_reranker: Path,
 ) -> None:
-    folders = [tiny_static, tiny_transformer, tiny_sentence_transformer, tiny_cross_encoder]
+    folders = [tiny_static, tiny_transformer, tiny_sentence_transformer, tiny_cross_encoder, tiny_linear_reranker]
 
     kinds = [resolve_model(folder).kind for folder in folders]
 
-    assert kinds == ["static", "transformer", "sentence-transformer", "cross-encoder"]
+    assert kinds == ["static", "transformer", "sentence-transformer", "cross-encoder", "linear-reranker"]
+
+
+def test_embedded_is_one_model_for_each_role(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert resolve_model("embedded") == resolve_model("embedded", role="embeddings")
+    assert resolve_model("embedded").folder.name == "embedded"
+
+    monkeypatch.setattr("rag_app.models.files", lambda _: tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"embeddings model is missing.*python -m finetune\.distill"):
+        resolve_model("embedded")
+    with pytest.raises(FileNotFoundError, match=r"reranker model is missing.*data/reranker\. Reinstall korean-rag"):
+        resolve_model("embedded", role="reranker")
+
+
+def test_a_role_changes_nothing_for_other_names(tiny_static: Path) -> None:
+    assert resolve_model(tiny_static, role="reranker") == resolve_model(tiny_static)
 
 
 def test_a_cross_encoder_saved_by_sentence_transformers_is_recognised(tiny_cross_encoder: Path, tmp_path: Path) -> None:
@@ -98,9 +117,33 @@ def test_a_cross_encoder_saved_by_sentence_transformers_is_recognised(tiny_cross
     assert load_cross_encoder(tmp_path, device="cpu").tokenizer.model_input_names == ["input_ids", "attention_mask"]
 
 
-def test_a_model_for_another_purpose_is_not_converted(
-    tiny_static: Path, tiny_transformer: Path, tiny_cross_encoder: Path
+def test_a_linear_reranker_without_its_counts_is_no_model(
+    tiny_linear_reranker: Path, copy: Callable[[Path], Path]
 ) -> None:
+    folder = copy(tiny_linear_reranker)
+    (folder / "counts.safetensors").unlink()
+
+    with pytest.raises(ValueError, match=r"holds no model: there is no counts\.safetensors in"):
+        resolve_model(folder)
+
+
+def test_a_linear_reranker_s_fingerprint_follows_its_weights(
+    tiny_linear_reranker: Path, copy: Callable[[Path], Path]
+) -> None:
+    folder = copy(tiny_linear_reranker)
+    assert model_fingerprint(resolve_model(folder)) == model_fingerprint(resolve_model(tiny_linear_reranker))
+
+    edit_json(folder / "config.json", bias=2.0)
+
+    assert model_fingerprint(resolve_model(folder)) != model_fingerprint(resolve_model(tiny_linear_reranker))
+
+
+def test_a_model_for_another_purpose_is_not_converted(
+    tiny_static: Path, tiny_transformer: Path, tiny_cross_encoder: Path, tiny_linear_reranker: Path
+) -> None:
+    for load in (load_sentence_transformer, load_static_model, load_cross_encoder):
+        with pytest.raises(ValueError, match=r"is a linear-reranker model, wanted: .*Load a reranker with load_rera"):
+            load(tiny_linear_reranker)
     with pytest.raises(ValueError, match="is a cross-encoder model, wanted: static or sentence-transformer"):
         load_sentence_transformer(tiny_cross_encoder)
     with pytest.raises(ValueError, match="is a transformer model, wanted: cross-encoder"):

@@ -100,7 +100,6 @@ def test_a_question_gets_a_cited_answer_with_the_quoted_sentence_marked_in_its_s
     assert "가상 기사" in card
     assert "헬륨 배관 이음매에서" in card.split("<mark>")[1].split("</mark>")[0]
     assert "낱말 (BM25)" in card
-    assert "재순위" not in card
 
 
 def test_a_question_no_article_answers_is_refused_with_the_nearest_articles_folded(sample_page: "AppTest") -> None:
@@ -212,6 +211,7 @@ def test_articles_added_meanwhile_are_found(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_reranking_waits_for_a_model_and_then_shows_its_score(sample_page: "AppTest", tiny_cross_encoder: Path) -> None:
+    _labelled(sample_page.sidebar.text_input, "재순위 모델").set_value("none").run()
     assert _labelled(sample_page.sidebar.toggle, "재순위 쓰기").disabled
     _labelled(sample_page.sidebar.text_input, "재순위 모델").set_value(str(tiny_cross_encoder)).run()
     toggle = _labelled(sample_page.sidebar.toggle, "재순위 쓰기")
@@ -221,6 +221,18 @@ def test_reranking_waits_for_a_model_and_then_shows_its_score(sample_page: "AppT
     _labelled(sample_page.sidebar.toggle, "재순위 쓰기").set_value(False)
     app = _ask(sample_page, "한파 동파 신고 건수는?")
     assert "<th>재순위</th>" not in app.chat_message[-1].get("html")[0].proto.body
+
+
+def test_the_embedded_reranker_is_in_use_from_the_start(sample_page: "AppTest") -> None:
+    assert _labelled(sample_page.sidebar.text_input, "재순위 모델").value == "embedded"
+    assert "<th>재순위</th>" in _html(_ask(sample_page, ANSWERABLE))
+
+
+def test_reranking_can_be_switched_off_in_the_environment(sample_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_RERANKER", "none")
+    app = _open(sample_index, monkeypatch)
+    assert _labelled(app.sidebar.text_input, "재순위 모델").value == ""
+    assert "<th>재순위</th>" not in _html(_ask(app, ANSWERABLE))
 
 
 def test_a_missing_reranker_is_an_explained_error(sample_page: "AppTest", tmp_path: Path) -> None:
