@@ -5,10 +5,12 @@
 
 The steps are finetune.sts, finetune.mrc (on the result of the first), finetune.cross_encoder (on what the second finds)
 and eval.hit_rate; their folders in --output are sts, mrc and reranker. The same command again goes on where the last
-one was interrupted: finished steps are left alone. A reranker that the gate rejects has no part in the benchmark.
+one was interrupted: finished steps are left alone. Instead of a reranker that the gate rejects the benchmark has the
+embedded one.
 
-Without --sts-train a static model skips the first step, and without --reranker-model the third. Without --validation
-the benchmark asks the questions that 'klue' and 'sample' set aside; those of a file have been trained on.
+Without --sts-train a static model skips the first step. Without --reranker-model it skips the third, as the embedded
+reranker serves it as it is; `--reranker-model embedded` fits that anew. Without --validation the benchmark asks the
+questions that 'klue' and 'sample' set aside; those of a file have been trained on.
 """
 
 import argparse
@@ -21,7 +23,7 @@ from pathlib import Path
 from finetune.cross_encoder import REJECTED_STATUS
 from finetune.run import CHECKPOINTS, RECORD, REJECTED
 from rag_app.data.sources import NAMED
-from rag_app.models import resolve_model
+from rag_app.models import EMBEDDED, resolve_model
 
 BENCHMARK = "eval.hit_rate"
 
@@ -49,13 +51,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if status := _train("finetune.mrc", mrc, [f"--model={model}", *data, *shared]):
         return status
     if base := args.reranker_model or (None if static else "klue/roberta-small"):
-        retriever = [] if args.recipe == "tutorial" else [f"--retriever={mrc}"]
+        # A linear reranker learns how far to trust the search, and this one knows its own training questions too well.
+        apart = args.recipe == "tutorial" or base == EMBEDDED
+        retriever = [] if apart else [f"--retriever={mrc}"]
         status = _train("finetune.cross_encoder", reranker, [f"--model={base}", *retriever, *data, *shared])
         if status not in (0, REJECTED_STATUS):
             return status
 
     # 3. Benchmark
-    models = [f"--model={mrc}", *([f"--reranker={reranker}"] if (reranker / RECORD).exists() else [])]
+    models = [f"--model={mrc}", f"--reranker={reranker if (reranker / RECORD).exists() else EMBEDDED}"]
     sources = args.validation or [source for source in args.train or ["klue"] if source in NAMED]
     if not sources:
         print("\nNo benchmark: give questions that were not trained on with --validation.")

@@ -68,10 +68,11 @@ def test_a_static_model_needs_neither_the_first_step_nor_the_third(programs: Pro
     options = ["--model", "embedded", "--train", "a.jsonl", "--train", "b.jsonl", "--validation", "c.jsonl"]
     assert chain.main([*options, "--output", "out", "--device", "cpu"]) == 0
     data = ["--train=a.jsonl", "--train=b.jsonl", "--validation=c.jsonl"]
+    report = ["--json=out/hit_rate-c.json"]
     others, shared = [f"--distractors={name}.jsonl" for name in "abc"], ["--recipe=default", "--seed=42"]
     assert programs.calls == [
         ["finetune.mrc", "--output=out/mrc", "--model=embedded", *data, *shared, "--device=cpu"],
-        ["eval.hit_rate", "--data=c.jsonl", *others, "--model=out/mrc", "--json=out/hit_rate-c.json"],
+        ["eval.hit_rate", "--data=c.jsonl", *others, "--model=out/mrc", "--reranker=embedded", *report],
     ]
 
 
@@ -82,6 +83,16 @@ def test_a_static_model_takes_all_steps_that_are_asked_for(programs: Programs) -
     assert programs.calls[0][2:5] == ["--model=embedded", "--train=s.tsv", "--validation=t.tsv"]
     assert programs.calls[1][2] == "--model=models/sts"
     assert programs.calls[2][2:4] == ["--model=x/y", "--retriever=models/mrc"]
+
+
+def test_the_embedded_reranker_is_fitted_to_the_embedded_search(programs: Programs) -> None:
+    assert chain.main(["--model", "embedded", "--reranker-model", "embedded", "--train", "a.jsonl"]) == 0
+    assert programs.calls[1][:4] == [
+        "finetune.cross_encoder",
+        "--output=models/reranker",
+        "--model=embedded",
+        "--train=a.jsonl",
+    ]
 
 
 def test_the_benchmark_never_asks_what_was_trained_on(programs: Programs, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +126,7 @@ def test_a_rejected_reranker_has_no_part_in_the_benchmark(programs: Programs) ->
     programs.status["finetune.cross_encoder"] = REJECTED_STATUS
     assert chain.main(START) == 0
     assert programs.names[-1] == "hit_rate"
-    assert not any("reranker" in option for option in programs.calls[-1])
+    assert "--reranker=embedded" in programs.calls[-1]
     programs.calls.clear()
     assert chain.main(START) == 0
     assert programs.names == ["hit_rate"], "nor is it trained again"
