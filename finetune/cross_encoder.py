@@ -44,11 +44,11 @@ from finetune.common import (
 )
 from finetune.gate import Verdict
 from finetune.measures import Measure
-from finetune.options import SHARED, Recipes, above_zero, positive, training_parser
+from finetune.options import SHARED, Recipes, above_zero, below_one, positive, training_parser
 from finetune.pairs import Pair
 from finetune.rerank_losses import LOSSES, build_dataset, build_loss, rows_per_batch
 from finetune.reranking import cut_share, gate_questions, judge_reranker, search_material, tutorial_material
-from finetune.run import REJECTED, Run, main_process
+from finetune.run import REJECTED, Run, main_process, processes
 from finetune.search_data import SearchData, load_search_data
 from rag_app.models import load_cross_encoder, resolve_model
 
@@ -97,7 +97,7 @@ DEFAULTS = {"retriever": "embedded", "candidates": 30, "margin": 0.05, "gate_que
 _FITTED_ONLY = ("also_ask", "ridge", "balance", "folds")
 _TRAINED_ONLY = (
     *("loss", "negatives", "epochs", "max_steps", "batch_size", "gradient_accumulation", "learning_rate"),
-    *("warmup_steps", "eval_steps", "max_length"),
+    *("warmup_steps", "eval_steps", "max_length", "scheduler", "weight_decay", "max_grad_norm", "precision", "margin"),
 )
 PUBLISHED = {"pearson": (-0.012, 0.983)}
 """Before and after, in a Korean tutorial, on the validation pairs of KLUE-MRC and as many random ones."""
@@ -192,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     reranking.add_argument("--retriever", metavar="NAME", help="embedding model of the search that is reranked")
     reranking.add_argument("--candidates", type=positive, metavar="N", help="passages that the search hands over")
     reranking.add_argument("--negatives", type=positive, metavar="N", help="hard negatives for each question")
-    reranking.add_argument("--margin", type=float, help="negatives score this share below the right passage at least")
+    reranking.add_argument("--margin", type=below_one, help="negatives score this share below the right one at least")
     reranking.add_argument("--gate-questions", type=positive, metavar="N", help="ask a random N at the gate at most")
     reranking.add_argument("--no-gate", action="store_true", default=None, help="publish whatever the gate says")
     linear = parser.add_argument_group("linear reranker, with a static --model")
@@ -212,14 +212,16 @@ def _check_options(settings: Namespace, *, static: bool) -> None:
     """Check the options that only one kind of reranker has.
 
     Raises:
-        ValueError: One of the other kind was given, or has no sense.
+        ValueError: One of the other kind was given, or has no sense; or several processes are to fit a linear one.
     """
     for name in _TRAINED_ONLY if static else _FITTED_ONLY:
-        if getattr(settings, name) not in (None, SHARED.get(name)):
+        if getattr(settings, name) not in (None, {**SHARED, **DEFAULTS}.get(name)):
             kind = "is for rerankers that are trained" if static else "is for a static --model"
             raise ValueError(f"--{name.replace('_', '-')} {kind}, and --model is {settings.model}. Leave it out")
     if static and (settings.folds < 2 or not 0 <= settings.balance <= 1):
         raise ValueError(f"Want at least 2 --folds and 0 to 1 as --balance, got {settings.folds}, {settings.balance}")
+    if static and processes() > 1:
+        raise ValueError("A linear reranker is fitted in one process. Start it without torchrun")
 
 
 def _rejected(run: Run) -> int:
@@ -254,14 +256,14 @@ def _trainer(
 ) -> "CrossEncoderTrainer":
     from sentence_transformers import CrossEncoderTrainer, CrossEncoderTrainingArguments
 
-    from finetune.training import shared_arguments
+    from finetune.training import one_device, shared_arguments
 
     shared = shared_arguments(settings, folder, metric=measure.main if choose else None)
     shared["per_device_train_batch_size"] = rows_per_batch(settings)
     return CrossEncoderTrainer(
         model=model,
         # With several processes: it would look for them in the output, a class of its own, and miss them all.
-        args=CrossEncoderTrainingArguments(**shared, ddp_find_unused_parameters=False),
+        args=one_device(CrossEncoderTrainingArguments(**shared, ddp_find_unused_parameters=False)),
         train_dataset=build_dataset(settings.loss, pairs),
         loss=build_loss(settings.loss, model, pairs),
         evaluator=measure.evaluator,

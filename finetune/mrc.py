@@ -19,7 +19,7 @@ import random
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetune.card import Score
 from finetune.common import INTERRUPTED, first_process_first, open_run, preparing, publish, resumable, train
@@ -39,9 +39,6 @@ from finetune.run import Run, main_process
 from finetune.search_data import SearchData, ask_otherwise, load_search_data
 from finetune.tutorial import tutorial_pairs
 from rag_app.embeddings import ModelEmbeddings
-
-if TYPE_CHECKING:
-    pass
 
 PROGRAM = "finetune.mrc"
 RECIPES: Recipes = {
@@ -79,9 +76,9 @@ RECIPES: Recipes = {
         "loss": "mnrl",
         "rounds": 1,
         "negatives": 0,
-        "crops": 3,
+        "crops": 6,
         "widen": 512,
-        "epochs": 2,
+        "epochs": 1,
         "batch_size": 512,
         "learning_rate": 1e-3,
         "weight_decay": 0.0,
@@ -130,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in range(1, settings.rounds + 1):
         folder = run.checkpoints / f"round-{number}"
         if not (folder / "model").exists():
-            if settings.rounds > 1:
+            if settings.rounds > 1 and main_process():
                 print(f"Round {number} of {settings.rounds}")
             with resumable(run), first_process_first(settings):
                 mined = mine_round(settings, data, pairs, embeddings, folder)

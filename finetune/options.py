@@ -59,7 +59,12 @@ def training_parser(program: str, description: str, recipes: Recipes, *, data: s
 
     run = parser.add_argument_group("run")
     run.add_argument("--recipe", choices=("default", "tutorial"), help="whose settings fill in the options below")
-    run.add_argument("--output", type=Path, metavar="DIR", help="where the model goes")
+    run.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"where the model goes, models/{program.rpartition('.')[2]} if not given",
+    )
     run.add_argument("--resume", action="store_true", default=None, help="go on with the interrupted run in --output")
     run.add_argument("--overwrite", action="store_true", default=None, help="replace what --output holds, at the end")
     run.add_argument("--keep-checkpoints", action="store_true", default=None, help="keep them when the run is finished")

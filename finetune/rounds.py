@@ -73,7 +73,7 @@ def round_trainer(
     from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 
     from finetune.batches import group_batches
-    from finetune.training import shared_arguments
+    from finetune.training import one_device, shared_arguments
 
     sampler = (
         BatchSamplers.NO_DUPLICATES
@@ -82,8 +82,10 @@ def round_trainer(
     )
     return SentenceTransformerTrainer(
         model=model,
-        args=SentenceTransformerTrainingArguments(
-            **shared_arguments(settings, folder, metric=measure.main if choose else None), batch_sampler=sampler
+        args=one_device(
+            SentenceTransformerTrainingArguments(
+                **shared_arguments(settings, folder, metric=measure.main if choose else None), batch_sampler=sampler
+            )
         ),
         train_dataset=build_dataset(settings, pairs),
         loss=build_loss(settings, model),
@@ -96,10 +98,10 @@ def finish_round(run: Run, trainer: "SentenceTransformerTrainer", folder: Path, 
     from finetune.training import curve
 
     if main_process():
+        (folder / "model.new").mkdir(exist_ok=True)
+        save_trained(trainer.model, folder / "model.new")  # first: what a full disk stops is done again on resuming
         known = run.record.get("curve", {}).get("points", [])
         before = known[-1][0] if known else 0
         points = [(before + step, value) for step, value in curve(trainer.state.log_history, measure.main)]
         run.note(curve={"metric": measure.names[measure.main], "data": measure.data, "points": [*known, *points]})
-        (folder / "model.new").mkdir(exist_ok=True)
-        save_trained(trainer.model, folder / "model.new")
         (folder / "model.new").rename(folder / "model")

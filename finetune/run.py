@@ -69,7 +69,8 @@ class Run:
     @staticmethod
     def _check_free(output: Path, *, overwrite: bool) -> None:
         interrupted, finished = (output / CHECKPOINTS / RECORD).exists(), (output / RECORD).exists()
-        foreign = output.exists() and any(path.name != REJECTED for path in output.iterdir())
+        own = {REJECTED, CHECKPOINTS} if (output / REJECTED / RECORD).exists() else {REJECTED}  # --keep-checkpoints
+        foreign = output.exists() and any(path.name not in own for path in output.iterdir())
         if foreign and not (interrupted or finished):
             raise FileExistsError(f"{output} holds something that is no training run. Give another --output")
         if (interrupted or finished) and not overwrite:

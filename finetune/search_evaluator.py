@@ -58,9 +58,10 @@ class SearchEvaluator(BaseEvaluator):
     def _ranks(self, cosines: NDArray[np.float32], relevant: Sequence[Sequence[int]]) -> NDArray[np.int64]:
         """Return the rank from 1 of the first document that answers each question, from cosines ``(n, windows)``."""
         scores = np.maximum.reduceat(cosines, self._first, axis=1)
+        # Not ">": a model that diverged has only NaN, above which nothing would stand, and rank last is what it earns.
         return np.array(
             [
-                min(1 + np.sum(row > row[place]) + np.sum(row[:place] == row[place]) for place in places)
+                min(1 + np.sum(~(row <= row[place])) + np.sum(row[:place] == row[place]) for place in places)
                 for row, places in zip(scores, relevant, strict=True)
             ]
         )

@@ -106,12 +106,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
     from sentence_transformers.sentence_transformer import losses
 
-    from finetune.training import curve, shared_arguments
+    from finetune.training import curve, one_device, shared_arguments
 
     trainer = SentenceTransformerTrainer(
         model=model,
-        args=SentenceTransformerTrainingArguments(
-            **shared_arguments(settings, run.checkpoints, metric="spearman_cosine")
+        args=one_device(
+            SentenceTransformerTrainingArguments(
+                **shared_arguments(settings, run.checkpoints, metric="spearman_cosine")
+            )
         ),
         train_dataset=_dataset(data.train),
         loss=getattr(losses, LOSSES[settings.loss])(model),

@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -19,6 +19,8 @@ from finetune.run import processes
 
 _STATE = "trainer_state.json"  # the last file that the trainer writes into a checkpoint
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+T = TypeVar("T", bound=TrainingArguments)
 
 
 def shared_arguments(settings: Namespace, folder: Path, *, metric: str | None) -> dict[str, Any]:
@@ -55,6 +57,16 @@ def shared_arguments(settings: Namespace, folder: Path, *, metric: str | None) -
         "use_cpu": on_cpu(settings),
         **_precision(settings),
     }
+
+
+def one_device(args: T) -> T:
+    """Return a trainer's arguments with one GPU for each process.
+
+    The trainer would take all that one process sees (``nn.DataParallel``), each with a batch of its own: a batch size
+    of 16 would be one of 128 on a machine with eight. Several GPUs are for torchrun.
+    """
+    args._n_gpu = min(args.n_gpu, 1)
+    return args
 
 
 def on_cpu(settings: Namespace) -> bool:

@@ -213,6 +213,8 @@ def test_an_interruption_leaves_nothing_behind(
         (["--epochs=2"], "--epochs is for rerankers that are trained, and --model is"),
         (["--max-steps=2"], "--max-steps is for rerankers that are trained"),
         (["--negatives=2"], "--negatives is for rerankers that are trained"),
+        (["--precision=bf16"], "--precision is for rerankers that are trained"),
+        (["--margin=0.1"], "--margin is for rerankers that are trained"),
         (["--folds=1"], "Want at least 2 --folds"),
         (["--balance=1.5"], "Want at least 2 --folds and 0 to 1 as --balance, got 5, 1.5"),
         (["--folds=100"], "too few for 100 folds"),
@@ -230,6 +232,17 @@ def test_options_without_sense_are_refused(
         main([*arguments, *options, f"--validation={validation}", f"--output={tmp_path / 'reranker'}"])
     assert stop.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "reranker").exists()
+
+
+def test_several_processes_are_refused(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, f"--output={tmp_path / 'reranker'}"])
+    assert stop.value.code == 2
+    assert "fitted in one process. Start it without torchrun" in capsys.readouterr().err
     assert not (tmp_path / "reranker").exists()
 
 

@@ -103,6 +103,18 @@ def test_windows_of_one_wrong_document_take_one_rank_and_ties_go_by_id() -> None
     assert both["mrr@10"] == pytest.approx(1 / 3), "the first of two right documents counts"
 
 
+def test_a_model_that_diverged_ranks_last_and_not_first() -> None:
+    class Diverged:
+        def encode_query(self, texts: list[str], **options: Any) -> Any:
+            return np.full((len(texts), 2), np.nan, np.float32)
+
+        encode_document = encode_query
+
+    windows = [Document(page_content=name, metadata={"doc_id": name}) for name in ("a", "b")]
+    questions = [Question("a", "0", frozenset({"a"}), (), False, {}, "a")]
+    assert SearchEvaluator(questions, windows)(Diverged())["hit_rate@1"] == 0
+
+
 def test_the_tutorials_measure_tells_pairs_from_random_ones(model: Any) -> None:
     measure = separation_measure(data(one=f"{RAIN}|{RAIN}", two=f"{VOTE}|{VOTE}", three=f"{GAME}|{GAME}"), seed=1)
     assert measure.data == "6 pairs, half of them random"

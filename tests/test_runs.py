@@ -152,6 +152,16 @@ def test_what_the_gate_rejected_neither_replaces_nor_blocks(tmp_path: Path) -> N
     assert (folder / "rejected" / "model.safetensors").read_text() == "worse"
 
 
+def test_kept_checkpoints_of_a_rejected_run_do_not_block_either(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    run = Run.begin("finetune.cross_encoder", settings(folder, keep_checkpoints=True))
+    (run.checkpoints / "checkpoint-1").mkdir()
+    finish(run, "bad", subfolder="rejected")
+    assert (folder / "checkpoints" / "checkpoint-1").exists()
+    finish(Run.begin("finetune.cross_encoder", settings(folder)), "good")
+    assert (folder / "model.safetensors").read_text() == "good"
+
+
 def test_an_abandoned_run_leaves_no_folder_that_it_made(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     Run.begin("finetune.sts", settings(tmp_path / "mine" / "models" / "sts")).abandon()

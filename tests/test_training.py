@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from finetune import mrc, sts
-from finetune.training import Progress, last_checkpoint
+from finetune import mrc, rounds, sts
+from finetune.training import Progress, last_checkpoint, one_device
 
 CHECKOUT = Path(__file__).parents[1]
 STEPS = 10
@@ -265,6 +265,32 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
         if state is not None:
             (folder / "trainer_state.json").write_text(state)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_a_batch_does_not_grow_with_the_devices_of_a_machine(tmp_path: Path) -> None:
+    from transformers import TrainingArguments
+
+    args = TrainingArguments(str(tmp_path), per_device_train_batch_size=16, use_cpu=True)
+    args._n_gpu = 8
+    assert args.train_batch_size == 128, "what the trainer does with what it sees"
+    assert one_device(args).train_batch_size == 16
+
+
+def test_the_curve_has_each_point_once_after_a_full_disk(
+    tiny_static: Path, klue_mrc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    output = tmp_path / "mrc"
+    options = ["--model", str(tiny_static), "--train", str(klue_mrc), "--batch-size", "8", "--device", "cpu"]
+    with monkeypatch.context() as patch:
+        patch.setattr(rounds, "save_trained", full)
+        with pytest.raises(SystemExit, match="The disk is full"):
+            mrc.main([*options, "--output", str(output)])
+    assert mrc.main(["--output", str(output), "--resume"]) == 0
+    steps = [step for step, _ in json.loads((output / "run.json").read_text("utf-8"))["curve"]["points"]]
+    assert steps == sorted(set(steps))
 
 
 def test_a_search_run_resumed_in_its_second_round_ends_with_the_same_weights(
