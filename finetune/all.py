@@ -68,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = args.output / f"hit_rate-{Path(source).stem}.json"
         if status := _run([BENCHMARK, f"--data={source}", *others, *models, f"--json={report}"]):
             return status
+    print(f"\nAll of it is in {args.output}.")
     return 0
 
 

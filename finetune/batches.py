@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
 
 logger = logging.getLogger(__name__)
+_FEW = 8  # rows in a batch, on average: too few negatives to learn much from
 
 
 def group_batches(groups: Sequence[int]) -> Callable[..., DefaultBatchSampler]:
@@ -34,10 +35,10 @@ class GroupBatchSampler(DefaultBatchSampler):
     of the largest group, whichever is more, so it is the same in every epoch, and ``len`` is exact.
 
     A group with more rows than there are other batches has one in each of them, and the rest go into ever smaller
-    batches at the end of the epoch; a warning says so. 500 questions on one article beside one each on 1,560 others,
-    in batches of up to 256, are 7 batches of 223 or 224 rows and then 493 of one row, from which in-batch negatives
-    teach nothing while the learning rate decays. With ``drop_last`` every batch is full, and there are as many as can
-    be; the rows left out are others in each epoch.
+    batches at the end of the epoch; where batches have fewer than 8 rows on average a warning says so. 500 questions on
+    one article beside one each on 1,560 others, in batches of up to 256, are 7 batches of 223 or 224 rows and then 493
+    of one row, from which in-batch negatives teach nothing while the learning rate decays. With ``drop_last`` every
+    batch is full, and there are as many as can be; the rows left out are others in each epoch.
 
     The batches depend on seed and epoch only (``set_epoch``), not on what was iterated before nor on the shared
     generator: a run resumed within an epoch sees the batches that it would have seen. With several processes that takes
@@ -91,7 +92,7 @@ class GroupBatchSampler(DefaultBatchSampler):
                 "one row of each. Lower the batch size, or keep incomplete batches (dataloader_drop_last=False)"
             )
         enough = -(-len(groups) // batch_size)
-        if len(self) > enough:
+        if len(self) > enough and len(groups) < _FEW * len(self):
             logger.warning(
                 "The largest group has %d of %d rows, so that an epoch takes %d batches, the last ones small, where %d "
                 "of %d rows would do. Lower the batch size, or leave rows of that group out",

@@ -51,7 +51,8 @@ def widen(model: "SentenceTransformer", dimensions: int, seed: int) -> None:
     random = torch.randn(len(table), dimensions, generator=torch.Generator().manual_seed(seed))
     random *= table.norm(dim=1, keepdim=True).cpu() / dimensions**0.5
     wide = torch.cat([table, random.to(table.device)], dim=1)
-    module.embedding = torch.nn.EmbeddingBag.from_pretrained(wide, freeze=False)
+    unknown = module.embedding.padding_idx
+    module.embedding = torch.nn.EmbeddingBag.from_pretrained(wide, freeze=False, padding_idx=unknown)
     module.embedding_dim = wide.shape[1]
 
 

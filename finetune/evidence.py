@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="sample", help="questions, some of them impossible; see load_retrieval_data")
     parser.add_argument("--model", default="embedded", help="embedding model")
-    parser.add_argument("--reranker", help="cross-encoder; its score is then the evidence")
+    parser.add_argument("--reranker", help="reranker; the score of a cross-encoder is then the evidence")
     parser.add_argument("--refusal-cost", type=float, default=REFUSAL_COST, help="how much worse a false refusal is")
     parser.add_argument("--off-topic", help="questions about something else entirely, none of which has an answer here")
     args = parser.parse_args(argv)

@@ -34,7 +34,7 @@ from finetune.losses import LOSSES, check_loss
 from finetune.measures import Measure, retrieval_measure, separation_measure
 from finetune.options import Recipes, above_zero, below_one, positive, training_parser, whole
 from finetune.pairs import Pair, crop_pairs, question_pairs, truncated
-from finetune.rounds import finish_round, mine_round, round_trainer
+from finetune.rounds import begin_curve, finish_round, mine_round, round_trainer
 from finetune.run import Run, main_process
 from finetune.search_data import SearchData, ask_otherwise, load_search_data
 from finetune.tutorial import tutorial_pairs
@@ -43,7 +43,7 @@ from rag_app.embeddings import ModelEmbeddings
 PROGRAM = "finetune.mrc"
 RECIPES: Recipes = {
     "tutorial": {
-        "model": "klue/roberta-base",
+        "model": "./models/sts",
         "train": ["klue"],
         "validation_share": 0.0,
         "loss": "mnrl",
@@ -78,7 +78,7 @@ RECIPES: Recipes = {
         "negatives": 0,
         "crops": 6,
         "widen": 512,
-        "epochs": 1,
+        "epochs": 2,
         "batch_size": 512,
         "learning_rate": 1e-3,
         "weight_decay": 0.0,
@@ -122,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             embeddings = embeddings_in_training(model)
             if main_process() and "widened" not in run.record:
                 run.note(widened=measures[0].scores(model))
+        if main_process() and chosen_by is None and "curve" not in run.record:
+            begin_curve(run, measures[0], run.record.get("widened", run.record["before"][0]))
 
     # 4. Rounds of mining and training
     for number in range(1, settings.rounds + 1):
@@ -167,7 +169,11 @@ def training_pairs(settings: Namespace, data: SearchData, embeddings: ModelEmbed
     if settings.limit:
         pairs = random.Random(settings.seed).sample(pairs, min(settings.limit, len(pairs)))  # noqa: S311
     if len(pairs) < 2:
-        raise ValueError(f"{', '.join(settings.train)}: {len(pairs)} pairs to train on. Give more data")
+        articles = f" {', '.join(data.unlabelled)}: read as articles, for want of a column for questions."
+        raise ValueError(
+            f"There is too little to train on: {len(pairs)} of two pairs at least. Give more data."
+            + (articles if data.unlabelled else "")
+        )
     return pairs
 
 
@@ -261,8 +267,9 @@ def _card(run: Run, data: SearchData, pairs: int) -> dict[str, Any]:
             f"Training: {pairs:,} pairs of {', '.join(settings.train)}",
             *(f"{source} has no questions: titles and sentences stood in for them" for source in data.unlabelled),
             f"Held out of them, to choose the checkpoint: {len(data.held_out.questions):,} questions",
-            f"Test: {len(data.test.questions):,} questions of {', '.join(settings.validation or settings.train)}, "
-            f"{data.leaked:.1%} of them about passages that were trained on",
+            f"Test: {sum(bool(q.relevant) for q in data.test.questions):,} questions with an answer, of "
+            f"{', '.join(settings.validation or settings.train)}; "
+            f"{data.leaked:.1%} of them are about passages that were trained on",
             f"{run.record['truncated']:.1%} of the training passages were cut by the model's window",
         ],
         "notes": _notes(run),

@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 Recipes = Mapping[str, Mapping[str, Any]]
 """Settings by recipe: ``tutorial``, ``transformer`` and ``static``; the last two are the default for such a model."""
@@ -28,6 +28,14 @@ _NOT_STORED = ("resume", "overwrite", "output")
 SCHEDULERS = ("linear", "cosine", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong without the forty options before it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
 def training_parser(program: str, description: str, recipes: Recipes, *, data: str) -> argparse.ArgumentParser:
     """Return a parser with the options that all programs share; every option that was not given is None.
 
@@ -37,7 +45,7 @@ def training_parser(program: str, description: str, recipes: Recipes, *, data: s
         recipes: Shown at the end of ``--help``.
         data: What ``--train`` and ``--validation`` take.
     """
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"python -m {program}",
         description=description,
         epilog=_recipe_table(recipes),

@@ -1,7 +1,7 @@
 """The rounds of search training: each mines hard negatives with the model it begins with, and trains on them."""
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -91,6 +91,11 @@ def round_trainer(
         loss=build_loss(settings, model),
         evaluator=measure.evaluator,
     )
+
+
+def begin_curve(run: Run, measure: Measure, scores: Mapping[str, float]) -> None:
+    """Note where the curve of a run begins: what its model scores before the first step."""
+    run.note(curve={"metric": measure.names[measure.main], "data": measure.data, "points": [[0, scores[measure.main]]]})
 
 
 def finish_round(run: Run, trainer: "SentenceTransformerTrainer", folder: Path, measure: Measure) -> None:

@@ -242,9 +242,10 @@ def _static_modules(resolved: ResolvedModel) -> list[Any]:
     # StaticEmbedding.from_model2vec keeps int8, which cannot be trained, and a maximum length in the tokenizer.
     model = load_static_model(resolved)
     table = np.asarray(model.vectors[model.rows] * model.weights[:, None], dtype=np.float32)
-    if model.unknown is not None:
-        table[model.unknown] = 0
-    return [StaticEmbedding(model.tokenizer, embedding_weights=table), Normalize()]
+    module = StaticEmbedding(model.tokenizer, embedding_weights=table)
+    if model.unknown is not None:  # it has no part in a text's vector, so it must not learn one either
+        module.embedding.padding_idx = model.unknown
+    return [module, Normalize()]
 
 
 def _require_torch(resolved: ResolvedModel) -> None:

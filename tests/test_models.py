@@ -11,8 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
+import numpy as np
 import pytest
 
+from rag_app.embeddings import StaticEmbeddings
 from rag_app.models import (
     load_cross_encoder,
     load_sentence_transformer,
@@ -429,3 +431,16 @@ def test_a_fingerprint_changes_with_each_file_that_changes_vectors(
     (folder / changed).write_bytes(content[:-3] + bytes(byte ^ 1 for byte in content[-3:]))
 
     assert model_fingerprint(resolve_model(folder)) != before
+
+
+def test_the_unknown_token_of_a_static_model_learns_nothing(tiny_static: Path) -> None:
+    text = "뷁 국회는 뷁 예산안을"
+    model: Any = load_sentence_transformer(tiny_static, device="cpu")
+    table = model[0].embedding.weight
+    served = StaticEmbeddings(load_static_model(tiny_static), name="tiny", fingerprint="tiny")
+    np.testing.assert_allclose(model.encode([text]), served.encode([text]), atol=1e-6)
+    model(model.preprocess([text]))["sentence_embedding"].sum().backward()
+    unknown = load_static_model(tiny_static).unknown
+    assert table.grad is not None
+    assert not table.grad[unknown].any()
+    assert table.grad.any()

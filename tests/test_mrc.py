@@ -63,7 +63,7 @@ def test_the_tutorials_program_runs_on_a_klue_like_model(
         ("Spearman", "96 pairs, half of them random", [0.816, 0.86]),
         ("Pearson", "96 pairs, half of them random", [0.806, 0.912]),
     ]
-    assert [step for step, _ in record["curve"]["points"]] == [1, 2]
+    assert [step for step, _ in record["curve"]["points"]] == [0, 1, 2]
     assert load_embeddings(output).dimension == 32
     assert "published (another machine)" in (output / "README.md").read_text("utf-8")
     assert "answer 100.0% of the test questions is trained on" in capsys.readouterr().out
@@ -267,7 +267,7 @@ def test_a_column_that_asks_otherwise_is_trained_and_measured(tiny_static: Path,
         (["--train", "nowhere.jsonl"], r"nowhere\.jsonl"),
         (["--model", "./nowhere"], r"There is no model folder './nowhere'"),
         (["--push-to-hub", "name"], r"invalid OWNER/NAME value: 'name'"),
-        (["--limit", "1"], r"1 pairs to train on. Give more data"),
+        (["--limit", "1"], r"There is too little to train on: 1 of two pairs at least. Give more data"),
     ],
 )
 def test_what_cannot_work_is_said_at_once_and_leaves_no_folder(
