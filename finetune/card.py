@@ -48,7 +48,10 @@ def plot_curve(path: Path, record: Mapping[str, Any]) -> None:
     curve = record["curve"]
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(*zip(*curve["points"], strict=True), marker="o", color="tab:blue")
+    steps, values = zip(*curve["points"], strict=True)
+    axes.plot(steps, values, marker="o", color="tab:blue")
+    middle, span = (max(values) + min(values)) / 2, max(1.2 * (max(values) - min(values)), 0.1)
+    axes.set_ylim(middle - span / 2, middle + span / 2)  # so that noise does not look like a slope
     axes.set(title=f"{record['program']}: {curve['data']}", xlabel="step", ylabel=curve["metric"])
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
