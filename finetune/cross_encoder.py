@@ -44,7 +44,7 @@ from finetune.common import (
 )
 from finetune.gate import Verdict
 from finetune.measures import Measure
-from finetune.options import SHARED, Recipes, above_zero, below_one, positive, training_parser
+from finetune.options import Recipes, above_zero, below_one, positive, refuse, training_parser
 from finetune.pairs import Pair
 from finetune.rerank_losses import LOSSES, build_dataset, build_loss, rows_per_batch
 from finetune.reranking import cut_share, gate_questions, judge_reranker, search_material, tutorial_material
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder, CrossEncoderTrainer
 
 PROGRAM = "finetune.cross_encoder"
+_NOT_TUTORIAL = ("retriever", "candidates", "margin", "gate_questions", "no_gate")
 REJECTED_STATUS = 3
 """Exit status when the gate rejected the reranker."""
 RECIPES: Recipes = {
@@ -214,10 +215,10 @@ def _check_options(settings: Namespace, *, static: bool) -> None:
     Raises:
         ValueError: One of the other kind was given, or has no sense; or several processes are to fit a linear one.
     """
-    for name in _TRAINED_ONLY if static else _FITTED_ONLY:
-        if getattr(settings, name) not in (None, {**SHARED, **DEFAULTS}.get(name)):
-            kind = "is for rerankers that are trained" if static else "is for a static --model"
-            raise ValueError(f"--{name.replace('_', '-')} {kind}, and --model is {settings.model}. Leave it out")
+    kind = "is for rerankers that are trained" if static else "is for a static --model"
+    refuse(settings, _TRAINED_ONLY if static else _FITTED_ONLY, DEFAULTS, f"{kind}, and --model is {settings.model}")
+    if settings.recipe == "tutorial":
+        refuse(settings, _NOT_TUTORIAL, DEFAULTS, "does nothing with --recipe tutorial")
     if static and (settings.folds < 2 or not 0 <= settings.balance <= 1):
         raise ValueError(f"Want at least 2 --folds and 0 to 1 as --balance, got {settings.folds}, {settings.balance}")
     if static and processes() > 1:

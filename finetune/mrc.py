@@ -32,7 +32,7 @@ from finetune.embedding import (
 )
 from finetune.losses import LOSSES, check_loss
 from finetune.measures import Measure, retrieval_measure, separation_measure
-from finetune.options import Recipes, above_zero, below_one, positive, training_parser, whole
+from finetune.options import Recipes, above_zero, below_one, positive, refuse, training_parser, whole
 from finetune.pairs import Pair, crop_pairs, question_pairs, truncated
 from finetune.rounds import begin_curve, finish_round, mine_round, round_trainer
 from finetune.run import Run, main_process
@@ -104,6 +104,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with preparing(run, parser):
         # 2. Model and data
+        if settings.recipe == "tutorial":
+            refuse(settings, ("crops", "also_ask"), DEFAULTS, "does nothing with --recipe tutorial")
         model = load_trainable(settings.model, settings)
         check_loss(settings, model)
         embeddings = embeddings_in_training(model)

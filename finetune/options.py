@@ -126,6 +126,17 @@ def resumed(given: argparse.Namespace, stored: Mapping[str, Any]) -> argparse.Na
     return argparse.Namespace(**{**vars(given), **stored, **anew})
 
 
+def refuse(settings: argparse.Namespace, names: Sequence[str], defaults: Mapping[str, Any], why: str) -> None:
+    """Check that options which would do nothing were not given.
+
+    Raises:
+        ValueError: One was.
+    """
+    for name in names:
+        if getattr(settings, name) not in (None, {**SHARED, **defaults}.get(name)):
+            raise ValueError(f"--{name.replace('_', '-')} {why}. Leave it out")
+
+
 def plain(value: Any) -> Any:
     """Return a setting as JSON holds it."""
     if isinstance(value, Path):

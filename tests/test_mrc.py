@@ -267,6 +267,7 @@ def test_a_column_that_asks_otherwise_is_trained_and_measured(tiny_static: Path,
         (["--train", "nowhere.jsonl"], r"nowhere\.jsonl"),
         (["--model", "./nowhere"], r"There is no model folder './nowhere'"),
         (["--push-to-hub", "name"], r"invalid OWNER/NAME value: 'name'"),
+        (["--recipe", "tutorial", "--crops", "2"], r"--crops does nothing with --recipe tutorial. Leave it out"),
         (["--limit", "1"], r"There is too little to train on: 1 of two pairs at least. Give more data"),
     ],
 )
