@@ -34,11 +34,16 @@ def score_table(scores: Sequence[Score], *, markdown: bool = False) -> str:
         for score in scores
     ]
     if markdown:
-        lines = [header, ["---", "---", *["---:"] * (len(header) - 2)], *rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return markdown_table(header, rows, numbers=len(header) - 2)
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [header, *rows]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: int = 0) -> str:
+    """Return a Markdown table, with so many columns at its right end aligned as numbers."""
+    lines = [header, [*["---"] * (len(header) - numbers), *["---:"] * numbers], *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 def plot_curve(path: Path, record: Mapping[str, Any]) -> None:

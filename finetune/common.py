@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -168,6 +168,22 @@ def data_record(rows: Iterable[Sequence[Any]]) -> dict[str, Any]:
         digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         count += 1
     return {"rows": count, "sha256": digest.hexdigest()}
+
+
+def has_validation(source: str, load: Callable[..., object]) -> bool:
+    """Return whether a source has a validation part of its own; a single file would be measured on what it trains on.
+
+    Args:
+        source: One of ``--train``.
+        load: Reads it by ``split``.
+    """
+    if Path(source).is_file():
+        return False
+    try:
+        load(source, split="validation")
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @contextmanager

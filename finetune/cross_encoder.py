@@ -44,6 +44,7 @@ from finetune.common import (
 )
 from finetune.gate import Verdict
 from finetune.measures import Measure
+from finetune.negatives import describe_mining
 from finetune.options import Recipes, above_zero, below_one, positive, refuse, training_parser
 from finetune.pairs import Pair
 from finetune.rerank_losses import LOSSES, build_dataset, build_loss, rows_per_batch
@@ -241,7 +242,7 @@ def _describe(run: Run, model: "CrossEncoder", data: SearchData, pairs: Sequence
         f"reads {model.max_seq_length} tokens, less than {cut:.1%} of the questions with their passages have"
     )
     if "mined" in run.record:
-        print(_mining(run))
+        print(describe_mining(run.record["mined"], run.settings.negatives))
     if data.leaked:
         print(f"Warning: {data.leaked:.1%} of the test questions are about passages that are trained on")
 
@@ -303,7 +304,7 @@ def _card(run: Run, data: SearchData, pairs: Sequence[Pair], verdict: Verdict | 
         "data": [
             f"Training: {len(pairs):,} questions of {', '.join(settings.train)} with {run.record['negatives']:,} wrong "
             f"passages{'' if verdict is None else f' that the hybrid search with {settings.retriever} found'}",
-            *([] if verdict is None else [_mining(run)]),
+            *([] if verdict is None else [describe_mining(run.record["mined"], settings.negatives)]),
             f"Held out of them: {len(data.held_out.questions):,} questions",
             f"Test: {len(data.test.questions):,} questions of {', '.join(settings.validation or settings.train)}, "
             f"{data.leaked:.1%} of them about passages that were trained on",
@@ -317,15 +318,6 @@ def _explain(verdict: Verdict) -> list[str]:
     lines = [f"{name} of the search, not reranked and reranked: {found}" for name, found in verdict.names.items()]
     reason = "the order is not significantly better." if verdict.unharmed else "the search alone ranks better."
     return [*lines, "Passed the gate." if verdict.accepted else f"Rejected by the gate: {reason}"]
-
-
-def _mining(run: Run) -> str:
-    mined = run.record["mined"]
-    return (
-        f"Hard negatives: {mined['full']:.0%} of the questions have all {run.settings.negatives}, {mined['lost']:.0%} "
-        f"none as their passage was not found; of the candidates {mined['same_group']:.0%} are of the same group, "
-        f"{mined['too_close']:.0%} too close to the right one"
-    )
 
 
 def _tutorial(run: Run) -> bool:

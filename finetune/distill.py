@@ -21,6 +21,7 @@ from model2vec import StaticModel
 from safetensors.numpy import save
 from tqdm import tqdm
 
+from finetune.card import markdown_table
 from finetune.morpheme_space import DIMENSIONS, Floats, embed, find_space, load_kiwi, read_morphemes
 from finetune.morpheme_tokens import PLAIN, PLAIN_WEIGHT, SIF, Token, build_tokenizer, spellings, to_tokens
 from rag_app.korean import normalise
@@ -166,16 +167,10 @@ def write_card(folder: Path, provenance: dict[str, Any]) -> None:
         for kind, score in kinds.items()
     ]
     card = CARD.format(
-        origin=to_table(["argument or package", "value"], [*origin, *provenance["versions"].items()]),
-        scores=to_table(["split", "questions", "hit@1", "hit@10"], scores) if scores else "Not measured.",
+        origin=markdown_table(["argument or package", "value"], [*origin, *provenance["versions"].items()]),
+        scores=markdown_table(["split", "questions", "hit@1", "hit@10"], scores) if scores else "Not measured.",
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def to_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

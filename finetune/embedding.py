@@ -73,7 +73,7 @@ def save_embedding(model: "SentenceTransformer", folder: Path) -> None:
     if isinstance(model[0], StaticEmbedding):
         _save_static(model[0], folder)
     else:
-        model.save_pretrained(str(folder), create_model_card=False)
+        save_trained(model, folder)
 
 
 def _save_static(module: "StaticEmbedding", folder: Path) -> None:

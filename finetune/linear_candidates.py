@@ -17,6 +17,7 @@ from finetune.linear_fit import Floats
 from finetune.pairs import load_training_data
 from finetune.reranking import load_retriever
 from finetune.search_data import SearchData, ask_otherwise
+from finetune.splits import draw
 from rag_app.data.questions import Question, RetrievalData
 from rag_app.documents import searchable_text
 from rag_app.index import build_index
@@ -63,8 +64,7 @@ def find_candidates(settings: Namespace, data: SearchData, matcher: Matcher) -> 
     labelled = [source for source in dict.fromkeys(settings.train) if source not in data.unlabelled]
     parts = {source: _training_part(source, data) for source in labelled}
     questions = [(source, question) for source, part in parts.items() for question in part.questions]
-    if settings.limit:
-        questions = random.Random(settings.seed).sample(questions, min(settings.limit, len(questions)))  # noqa: S311
+    questions = draw(questions, settings.limit, seed=settings.seed)
     found = []
     for source, part in parts.items():
         asked = list(_ask([question for own, question in questions if own == source], settings.also_ask or ()))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from finetune.card import Score
+from finetune.card import Score, markdown_table
 from finetune.common import preparing, publish
 from finetune.gate import Ranking, Verdict, compare, hits, judge, reciprocal_ranks
 from finetune.linear_candidates import QUESTIONS, Found, find_candidates, group_folds, question_weights
@@ -252,10 +252,9 @@ def _explain(verdicts: Mapping[str, Verdict]) -> list[str]:
 
 
 def _weight_table(fitted: Fitted) -> str:
-    numbers = zip((*FEATURES, FIRST_STAGE), fitted.weights.tolist(), strict=True)
-    return "\n".join(
-        ["| feature | weight |", "| --- | ---: |", *(f"| `{name}` | {weight:.3f} |" for name, weight in numbers)]
-    )
+    weights = zip((*FEATURES, FIRST_STAGE), fitted.weights.tolist(), strict=True)
+    rows = [(f"`{name}`", f"{weight:.3f}") for name, weight in weights]
+    return markdown_table(["feature", "weight"], rows, numbers=1)
 
 
 def _in_columns(columns: Sequence[str] | None) -> str:

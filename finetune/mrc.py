@@ -15,7 +15,6 @@ ones, where even a perfect separator of as many of both has a Spearman correlati
 """
 
 import argparse
-import random
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -37,6 +36,7 @@ from finetune.pairs import Pair, crop_pairs, question_pairs, truncated
 from finetune.rounds import begin_curve, finish_round, mine_round, round_trainer
 from finetune.run import Run, main_process
 from finetune.search_data import SearchData, ask_otherwise, load_search_data
+from finetune.splits import draw
 from finetune.tutorial import tutorial_pairs
 from rag_app.embeddings import ModelEmbeddings
 
@@ -168,8 +168,7 @@ def training_pairs(settings: Namespace, data: SearchData, embeddings: ModelEmbed
         asked = [*data.train.questions, *ask_otherwise(data.train.questions, settings.also_ask or ())]
         pairs = question_pairs(data.train._replace(questions=asked), fits=embeddings.fits)
         pairs += crop_pairs(data.train.passages.values(), per_passage=crops, seed=settings.seed, fits=embeddings.fits)
-    if settings.limit:
-        pairs = random.Random(settings.seed).sample(pairs, min(settings.limit, len(pairs)))  # noqa: S311
+    pairs = draw(pairs, settings.limit, seed=settings.seed)
     if len(pairs) < 2:
         articles = f" {', '.join(data.unlabelled)}: read as articles, for want of a column for questions."
         raise ValueError(
@@ -241,7 +240,7 @@ def _measures(settings: Namespace, data: SearchData, embeddings: ModelEmbeddings
 
 def _choosing(data: SearchData, embeddings: ModelEmbeddings, seed: int) -> Measure:
     """Return what chooses the checkpoint, quick enough to be measured several times."""
-    questions = random.Random(seed).sample(data.held_out.questions, min(CHOOSING, len(data.held_out.questions)))  # noqa: S311
+    questions = draw(data.held_out.questions, CHOOSING, seed=seed)
     return retrieval_measure(questions, list(data.held_out.passages.values()), fits=embeddings.fits, what="held-out")
 
 

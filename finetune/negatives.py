@@ -28,6 +28,19 @@ class Mined(NamedTuple):
     same_group: float
     too_close: float
 
+    def shares(self) -> dict[str, float]:
+        """Return how the mining went, as ``run.json`` keeps it."""
+        return {name: value for name, value in self._asdict().items() if name != "pairs"}
+
+
+def describe_mining(shares: Mapping[str, float], count: int) -> str:
+    """Return `Mined.shares` in a sentence; ``count`` negatives were asked for."""
+    return (
+        f"Hard negatives: {shares['full']:.0%} of the questions have all {count}, {shares['lost']:.0%} none, as their "
+        f"passage was not found; of the candidates {shares['same_group']:.0%} are of the right one's group and "
+        f"{shares['too_close']:.0%} score too close to it"
+    )
+
 
 def mine_negatives(
     pairs: Sequence[Pair],

@@ -1,12 +1,11 @@
 """What a reranker is trained on and measured by: what the search returns beside the right passage."""
 
 import json
-import random
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_core.retrievers import BaseRetriever
 from tqdm import tqdm
@@ -17,6 +16,7 @@ from finetune.negatives import mine_negatives
 from finetune.pairs import Pair, question_pairs, read_pairs, write_pairs
 from finetune.run import Run
 from finetune.search_data import SearchData
+from finetune.splits import draw
 from finetune.tutorial import random_negative_pairs
 from rag_app.compressors import load_reranker
 from rag_app.data.questions import Question, RetrievalData
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 CHOOSING = 500
 """Held-out questions whose candidates one evaluation during training ranks at most."""
 _BATCH = 256  # texts in one call of a tokenizer
-
-T = TypeVar("T")
 
 
 class Candidates(NamedTuple):
@@ -106,7 +104,7 @@ def tutorial_material(settings: Namespace, data: SearchData) -> tuple[list[Pair]
     pairs = [
         Pair(own.query, own.passage, "", (other.passage,)) for own, other in zip(rows[::2], rows[1::2], strict=True)
     ]
-    return _limited(settings, pairs), separation_measure(data.measured, seed=settings.seed)
+    return draw(pairs, settings.limit, seed=settings.seed), separation_measure(data.measured, seed=settings.seed)
 
 
 def search_material(run: Run, data: SearchData) -> tuple[list[Pair], Measure]:
@@ -123,8 +121,8 @@ def search_material(run: Run, data: SearchData) -> tuple[list[Pair], Measure]:
     mined_path, found_path = run.checkpoints / "pairs.jsonl", run.checkpoints / "candidates.json"
     if not mined_path.exists():
         embeddings = load_retriever(settings)
-        pairs = _limited(settings, question_pairs(data.train, fits=embeddings.fits))
-        held_out = _sample(_answerable(data.held_out.questions, data), CHOOSING, settings.seed)
+        pairs = draw(question_pairs(data.train, fits=embeddings.fits), settings.limit, seed=settings.seed)
+        held_out = draw(_answerable(data.held_out.questions, data), CHOOSING, seed=settings.seed)
         with TemporaryDirectory() as place:
             index = build_index(Path(place) / "index", data.train.passages.values(), embeddings, progress=True)
             retriever = HybridRetriever(index=index, k=settings.candidates)
@@ -138,7 +136,7 @@ def search_material(run: Run, data: SearchData) -> tuple[list[Pair], Measure]:
                 f"{', '.join(settings.train)}: of {len(pairs)} questions none has a wrong passage to learn from, or no "
                 "question with an answer is held out. Give more data, or a smaller --margin"
             )
-        run.note(mined={name: value for name, value in mined._asdict().items() if name != "pairs"})
+        run.note(mined=mined.shares())
         found_path.write_text(json.dumps(found, ensure_ascii=False), "utf-8")
         write_pairs(mined_path, mined.pairs)
     found = [Candidates(*entry) for entry in json.loads(found_path.read_text("utf-8"))]
@@ -170,16 +168,8 @@ def judge_reranker(settings: Namespace, data: SearchData, folder: Path) -> Verdi
 
 def gate_questions(settings: Namespace, data: SearchData) -> list[Question]:
     """Return the questions that the gate asks: the measured ones with an answer, or a random part of them."""
-    return _sample(_answerable(data.measured.questions, data), settings.gate_questions, settings.seed)
+    return draw(_answerable(data.measured.questions, data), settings.gate_questions, seed=settings.seed)
 
 
 def _answerable(questions: Iterable[Question], data: SearchData) -> list[Question]:
     return [question for question in questions if question.relevant & data.passages.keys()]
-
-
-def _limited(settings: Namespace, pairs: list[Pair]) -> list[Pair]:
-    return _sample(pairs, settings.limit, settings.seed) if settings.limit else pairs
-
-
-def _sample(items: list[T], count: int, seed: int) -> list[T]:
-    return random.Random(seed).sample(items, min(count, len(items)))  # noqa: S311

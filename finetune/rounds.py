@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from finetune.embedding import save_trained
 from finetune.losses import build_dataset, build_loss
 from finetune.measures import Measure
-from finetune.negatives import mine_negatives
+from finetune.negatives import describe_mining, mine_negatives
 from finetune.pairs import Pair, read_pairs, write_pairs
 from finetune.run import Run, main_process
 from finetune.search_data import SearchData
@@ -38,11 +38,7 @@ def mine_round(
             mined = mine_negatives(
                 pairs, retriever, groups=data.groups, count=settings.negatives, margin=settings.margin
             )
-        print(
-            f"Hard negatives: {mined.full:.0%} of the questions have all {settings.negatives}, {mined.lost:.0%} none, "
-            f"as their passage was not found; of the candidates {mined.same_group:.0%} are of the right one's group "
-            f"and {mined.too_close:.0%} score too close to it"
-        )
+        print(describe_mining(mined.shares(), settings.negatives))
         folder.mkdir(exist_ok=True)
         write_pairs(path, mined.pairs)
     return read_pairs(path)

@@ -2,12 +2,11 @@
 
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 
-from finetune.common import data_record
+from finetune.common import data_record, has_validation
 from finetune.groups import group_passages
 from finetune.pairs import load_training_data
 from finetune.splits import hold_out
@@ -72,7 +71,11 @@ def load_search_data(settings: Namespace) -> SearchData:
     """
     train = load_training_data(settings.train, split="train")
     # Titles and articles have no splits, and neither has a single file.
-    sources = settings.validation or [s for s in settings.train if s not in train.unlabelled and _has_validation(s)]
+    sources = settings.validation or [
+        source
+        for source in settings.train
+        if source not in train.unlabelled and has_validation(source, load_retrieval_data)
+    ]
     test = load_training_data(sources, split="validation").data if sources else _NOTHING
     passages = {**test.passages, **train.data.passages}
     groups, repeats = group_passages(passages), group_passages(passages, titles=False)
@@ -86,16 +89,6 @@ def load_search_data(settings: Namespace) -> SearchData:
     trained = {repeats.get(doc_id) for question in kept.questions for doc_id in question.relevant}
     leaked = sum(any(repeats.get(doc_id) in trained for doc_id in question.relevant) for question in asked)
     return SearchData(kept, held_out, test, groups, repeats, train.unlabelled, leaked / len(asked) if asked else 0.0)
-
-
-def _has_validation(source: str) -> bool:
-    if Path(source).is_file():
-        return False
-    try:
-        load_retrieval_data(source, split="validation")
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def ask_otherwise(questions: Iterable[Question], columns: Iterable[str]) -> list[Question]:

@@ -1,10 +1,18 @@
-"""Splitting questions so that what is held out shares no group of passages with what is trained on."""
+"""Splitting questions so that what is held out shares no group of passages with what is trained on, and drawing."""
 
 import random
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from rag_app.data.questions import Question, RetrievalData
+
+T = TypeVar("T")
+
+
+def draw(items: list[T], most: int | None, *, seed: int) -> list[T]:
+    """Return at most that many of the items, at random and in random order; all as they stand if None."""
+    return items if most is None else random.Random(seed).sample(items, min(most, len(items)))  # noqa: S311
 
 
 def hold_out(

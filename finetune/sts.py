@@ -12,11 +12,10 @@ pooling, KLUE-STS 90/10 with seed 42, CosineSimilarityLoss, batches of 16, 4 epo
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetune.card import Score
-from finetune.common import INTERRUPTED, data_record, open_run, preparing, publish, resumable, train
+from finetune.common import INTERRUPTED, data_record, has_validation, open_run, preparing, publish, resumable, train
 from finetune.embedding import EMBEDDING_USE, load_trainable, save_embedding
 from finetune.options import Recipes, training_parser
 from finetune.run import Run, main_process
@@ -158,17 +157,7 @@ def load_data(settings: Namespace) -> Data:
 
 def _test_sources(settings: Namespace) -> list[str]:
     """Return what to measure on; a single file has no splits and would be measured on what it trains on."""
-    return settings.validation or [source for source in settings.train if _has_validation(source)]
-
-
-def _has_validation(source: str) -> bool:
-    if Path(source).is_file():
-        return False
-    try:
-        load_similarity_pairs(source, split="validation")
-    except FileNotFoundError:
-        return False
-    return True
+    return settings.validation or [source for source in settings.train if has_validation(source, load_similarity_pairs)]
 
 
 def evaluator(pairs: Sequence[SimilarityPair]) -> "EmbeddingSimilarityEvaluator":

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from finetune.splits import hold_out
+from finetune.splits import draw, hold_out
 from rag_app.data import Question, RetrievalData
 from rag_app.documents import make_document
 
@@ -57,3 +57,11 @@ def test_a_split_that_cannot_be_is_refused() -> None:
         hold_out(data, 0.5, groups={"a": 1})
     with pytest.raises(ValueError, match="Cannot hold out 50% of 2 questions about 1 groups"):
         hold_out(data, 0.5, groups={"a": 1, "b": 1})
+
+
+def test_as_many_are_drawn_as_there_are_at_most_and_all_stay_in_order_where_none_is_asked() -> None:
+    items = list("abcde")
+    assert draw(items, None, seed=1) == items
+    assert len(set(draw(items, 3, seed=1))) == 3
+    assert draw(items, 3, seed=1) == draw(items, 3, seed=1)
+    assert sorted(draw(items, 9, seed=1)) == items
