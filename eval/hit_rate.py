@@ -141,7 +141,7 @@ def _load_benchmark(arguments: argparse.Namespace, screen: TextIO) -> Benchmark:
     distractors = [document for source in arguments.distractors for document in load_passages(source)]
     benchmark = passage_retrieval(data, distractors, limit=arguments.limit, seed=arguments.seed)
     print(
-        f"Data: {len(benchmark.questions):,} questions ({benchmark.unanswerable:,} unanswerable ones set aside), "
+        f"Data: {len(benchmark.questions):,} questions ({len(benchmark.unanswerable):,} unanswerable ones set aside), "
         f"{len(benchmark.corpus):,} passages ({len(benchmark.corpus) - len(data.passages):,} of them distractors)",
         file=screen,
     )

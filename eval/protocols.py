@@ -13,14 +13,14 @@ class Benchmark(NamedTuple):
     """A corpus and the questions to ask of it.
 
     Attributes:
-        corpus: The passages to search, each text once.
+        corpus: The passages to search.
         questions: Those that a passage answers.
-        unanswerable: How many questions were set aside because none does.
+        unanswerable: Those that none does.
     """
 
     corpus: list[Document]
     questions: list[Question]
-    unanswerable: int
+    unanswerable: list[Question]
 
     def qrels(self) -> dict[str, frozenset[str]]:
         """Return the doc_ids that answer each question, by its id."""
@@ -47,9 +47,11 @@ def passage_retrieval(
     for document in distractors:
         corpus.setdefault(document.metadata["doc_id"], document)
     answerable = [question for question in data.questions if question.relevant]
-    unanswerable = len(data.questions) - len(answerable)
+    unanswerable = [question for question in data.questions if not question.relevant]
     if not answerable:
-        raise ValueError(f"None of the {unanswerable} questions has an answer. Give data with answerable questions.")
+        raise ValueError(
+            f"None of the {len(unanswerable)} questions has an answer. Give data with answerable questions."
+        )
     if limit is not None and limit < len(answerable):
         chosen = sorted(random.Random(seed).sample(range(len(answerable)), limit))  # noqa: S311
         answerable = [answerable[position] for position in chosen]

@@ -3,13 +3,12 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from rag_app.data.questions import Question
+from rag_app.significance import Comparison, compare
 
 LEVEL = 0.05
 """The chance that a reranker without merit may have to get through, at most."""
@@ -18,32 +17,6 @@ DEPTH = 10
 
 Ranking = Sequence[str]
 """The doc_ids that were found, best first."""
-
-
-class Comparison(NamedTuple):
-    """How the scores of the same questions changed.
-
-    Attributes:
-        before: Their mean.
-        after: Likewise.
-        wins: How many questions score higher after.
-        losses: How many score lower.
-        ties: How many score the same.
-        p: One-sided: how often a gain as large would come about if before and after differed by chance alone.
-    """
-
-    before: float
-    after: float
-    wins: int
-    losses: int
-    ties: int
-    p: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.before:.3f} to {self.after:.3f}: {self.wins:,} questions better, {self.losses:,} worse, "
-            f"{self.ties:,} the same (p = {self.p:.2g})"
-        )
 
 
 class Verdict(NamedTuple):
@@ -119,44 +92,6 @@ def reciprocal_ranks(
         next((1 / rank for rank, doc_id in enumerate(ranking[:k], 1) if doc_id in right), 0.0)
         for ranking, right in zip(rankings, relevant, strict=True)
     ]
-
-
-def compare(before: Sequence[float], after: Sequence[float], *, rounds: int = 10_000, seed: int = 0) -> Comparison:
-    """Compare the scores of the same questions by a paired randomisation test.
-
-    If before and after differed by chance alone, every difference could as well have the other sign: p is the share of
-    all ways to sign them that gain as much (Smucker, Allan and Carterette, "A comparison of statistical significance
-    tests for information retrieval evaluation", CIKM 2007). It is exact where there are at most ``rounds`` ways, and
-    else estimated from so many random ones, and then never 0.
-
-    Raises:
-        ValueError: There is no question, or not the same number before and after.
-    """
-    if not before or len(before) != len(after):
-        raise ValueError(f"Want a score of each question before and after, got {len(before)} and {len(after)}")
-    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
-    changed = differences[differences != 0]
-    wins = int((changed > 0).sum())
-    return Comparison(
-        before=float(np.mean(before)),
-        after=float(np.mean(after)),
-        wins=wins,
-        losses=len(changed) - wins,
-        ties=len(differences) - len(changed),
-        p=_p(changed, rounds, seed),
-    )
-
-
-def _p(changed: NDArray[np.float64], rounds: int, seed: int) -> float:
-    gain = changed.sum() - 1e-9  # sums of the same numbers differ in the last digits
-    if 2.0 ** len(changed) <= rounds:
-        signs = np.arange(2 ** len(changed))[:, None] >> np.arange(len(changed)) & 1
-        return float(((2 * signs - 1) @ np.abs(changed) >= gain).mean())
-    # Reciprocal ranks take few values: how many of each have a plus is binomial, whatever the number of questions.
-    sizes, counts = np.unique(np.abs(changed), return_counts=True)
-    positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(rounds, len(sizes)))
-    as_large = (2 * positive - counts) @ sizes >= gain
-    return float((as_large.sum() + 1) / (rounds + 1))
 
 
 def _documents(passages: Iterable[Document]) -> Ranking:

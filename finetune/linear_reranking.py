@@ -18,7 +18,7 @@ import numpy as np
 
 from finetune.card import Score, markdown_table
 from finetune.common import preparing, publish
-from finetune.gate import Ranking, Verdict, compare, hits, judge, reciprocal_ranks
+from finetune.gate import Ranking, Verdict, hits, judge, reciprocal_ranks
 from finetune.linear_candidates import QUESTIONS, Found, find_candidates, group_folds, question_weights
 from finetune.linear_fit import Floats, cross_validate, fit_probability, fit_weights, pad_lists
 from finetune.reranking import gate_questions, load_retriever
@@ -33,6 +33,7 @@ from rag_app.linear_reranker import write_linear_reranker
 from rag_app.matching import FEATURES, Counts, Matcher, count_documents
 from rag_app.passages import split_documents
 from rag_app.retrieval import build_retriever
+from rag_app.significance import compare
 
 FIRST_STAGE = "first_stage"
 """What the weight of the search's score is called."""

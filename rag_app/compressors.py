@@ -19,6 +19,7 @@ from rag_app.korean import normalise
 from rag_app.linear_reranker import LinearReranker, read_linear_reranker
 from rag_app.models import EMBEDDED, ResolvedModel, load_cross_encoder, model_fingerprint, resolve_model
 from rag_app.stages import with_stage
+from rag_app.timing import timed
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -68,7 +69,8 @@ class RerankingCompressor(BaseDocumentCompressor):
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
         """Return copies of the best documents with their scores, best first."""
-        scores = self.score_documents(documents, query).tolist()
+        with timed("rerank"):
+            scores = self.score_documents(documents, query).tolist()
         ranking = sorted(range(len(scores)), key=lambda i: -scores[i])  # stable: ties stay in order
         return [
             self._with_score(documents[i], rank, scores[i])
@@ -86,6 +88,9 @@ class RerankingCompressor(BaseDocumentCompressor):
 
         Pairs of several questions can be scored in one call.
         """
+
+    def forget(self) -> None:
+        """Forget what is remembered of passages already met, so that times can be compared."""
 
     def _with_score(self, document: Document, rank: int, score: float) -> Document:
         details = {} if self.calibrated else {"calibrated": False}
@@ -154,6 +159,10 @@ class LinearCompressor(RerankingCompressor):
         for query, numbers in tqdm(of_question.items(), unit="question", disable=not progress):
             scores[numbers] = self._score(query, [pairs[i][1] for i in numbers], None)
         return scores
+
+    def forget(self) -> None:
+        """Forget the passages taken apart."""
+        self.model.matcher.forget()
 
     def _score(self, query: str, passages: Sequence[str], fused: Sequence[float] | None) -> NDArray[np.float64]:
         model: LinearReranker = self.model

@@ -164,6 +164,11 @@ class Matcher:
         }
         return np.stack([columns[name] for name in FEATURES], axis=1)
 
+    def forget(self) -> None:
+        """Forget the passages taken apart."""
+        with self._lock:
+            self._remembered.clear()
+
     def _ask(self, question: str) -> _Asked:
         bigrams = np.unique(bigram_codes(question)[0])
         ids = self.vectors.tokenizer.encode(question, add_special_tokens=False).ids

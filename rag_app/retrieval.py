@@ -16,6 +16,7 @@ from rag_app.index import Index, Snapshot
 from rag_app.korean import normalise
 from rag_app.lexical import LexicalHit
 from rag_app.stages import with_stage
+from rag_app.timing import timed
 
 CANDIDATES = 100
 WEIGHTS = {"lexical": 0.9, "dense": 0.1}
@@ -67,18 +68,19 @@ class HybridRetriever(BaseRetriever):
             found["lexical"] = {id_: hit.coverage for id_, hit in hits.items()}
         if self.weights["dense"]:
             found["dense"] = cosines
-        stage_ranks = {stage: ranks(scores) for stage, scores in found.items()}
-        fused = FUSIONS[self.fusion](found, self.weights)
-        results = []
-        for rank, id_ in enumerate(list(ranks(fused))[:k], start=1):
-            document = snapshot.store.documents[id_]
-            if hit := hits.get(id_):
-                position = stage_ranks["lexical"][id_]
-                document = with_stage(document, "lexical", position, hit.score, coverage=hit.coverage)
-            if id_ in cosines:
-                document = with_stage(document, "dense", stage_ranks["dense"][id_], cosines[id_])
-            results.append(with_stage(document, "fusion", rank, fused[id_]))
-        return results
+        with timed("fusion"):
+            stage_ranks = {stage: ranks(scores) for stage, scores in found.items()}
+            fused = FUSIONS[self.fusion](found, self.weights)
+            results = []
+            for rank, id_ in enumerate(list(ranks(fused))[:k], start=1):
+                document = snapshot.store.documents[id_]
+                if hit := hits.get(id_):
+                    position = stage_ranks["lexical"][id_]
+                    document = with_stage(document, "lexical", position, hit.score, coverage=hit.coverage)
+                if id_ in cosines:
+                    document = with_stage(document, "dense", stage_ranks["dense"][id_], cosines[id_])
+                results.append(with_stage(document, "fusion", rank, fused[id_]))
+            return results
 
     def _search(self, snapshot: Snapshot, question: str, count: int) -> tuple[dict[str, LexicalHit], dict[str, float]]:
         """Return the candidates' lexical hits, for those that share a word with the question, and their cosines."""
@@ -86,15 +88,19 @@ class HybridRetriever(BaseRetriever):
         hits: dict[str, LexicalHit] = {}
         cosines: dict[str, float] = {}
         if self.weights["lexical"]:
-            hits = {hit.id: hit for hit in snapshot.lexical.search(question, count, ids=allowed)}
+            with timed("lexical"):
+                hits = {hit.id: hit for hit in snapshot.lexical.search(question, count, ids=allowed)}
         if self.weights["dense"]:
-            vector = snapshot.store.embeddings.embed_query(question)
-            cosines = dict(snapshot.store.search_vector(vector, count, ids=allowed))
-            unseen = [id_ for id_ in hits if id_ not in cosines]
-            cosines.update(snapshot.store.search_vector(vector, len(unseen), ids=unseen))
+            with timed("encode"):
+                vector = snapshot.store.embeddings.embed_query(question)
+            with timed("dense"):
+                cosines = dict(snapshot.store.search_vector(vector, count, ids=allowed))
+                unseen = [id_ for id_ in hits if id_ not in cosines]
+                cosines.update(snapshot.store.search_vector(vector, len(unseen), ids=unseen))
         if self.weights["lexical"]:
-            unseen = [id_ for id_ in cosines if id_ not in hits]
-            hits |= {hit.id: hit for hit in snapshot.lexical.search(question, len(unseen), ids=unseen)}
+            with timed("lexical"):
+                unseen = [id_ for id_ in cosines if id_ not in hits]
+                hits |= {hit.id: hit for hit in snapshot.lexical.search(question, len(unseen), ids=unseen)}
         return hits, cosines
 
 
