@@ -58,5 +58,5 @@ def test_a_limit_above_the_number_of_questions_asks_all() -> None:
 
 
 def test_data_without_an_answerable_question_are_refused() -> None:
-    with pytest.raises(ValueError, match="None of 1 questions has an answer"):
+    with pytest.raises(ValueError, match="None of the 1 questions has an answer"):
         passage_retrieval(RetrievalData(DATA.passages, [question(2, impossible=True)]))
