@@ -15,20 +15,25 @@ def measures(k: int = 10) -> dict[str, Any]:
     """Return the ir_measures measure behind each metric's name.
 
     Hit rate@k is Success@k in TREC terms, not Recall@k: a question with two relevant documents and one of them among
-    the first k counts 1, not 0.5. MRR@k is 0 for a question whose first relevant document is beyond k.
+    the first k counts 1 there, and 0.5 in recall. MRR@k is 0 for a question whose first relevant document is beyond k.
+    MAP@k divides the sum of the precisions by all relevant documents, as trec_eval does, not by k at most: a question
+    with more than k of them cannot reach 1, and neither can its recall. Where every question has one relevant document,
+    recall@k is hit_rate@k and map@k is mrr@k.
 
     Raises:
         ImportError: ir_measures is not installed.
     """
     try:
-        from ir_measures import RR, Success, nDCG
+        from ir_measures import AP, RR, R, Success, nDCG
     except ImportError as error:
         raise ImportError("The benchmark needs ir_measures: pip install 'korean-rag[eval]'") from error
     return {
         "hit_rate@1": Success @ 1,
         f"hit_rate@{k}": Success @ k,
+        f"recall@{k}": R @ k,
         f"mrr@{k}": RR @ k,
         f"ndcg@{k}": nDCG @ k,
+        f"map@{k}": AP @ k,
     }
 
 
@@ -38,7 +43,8 @@ def question_scores(qrels: Qrels, run: Run, k: int = 10) -> dict[str, dict[str, 
     A question that found nothing scores 0 and counts. Questions that only the run has do not.
 
     Args:
-        qrels: What is relevant; at least one document for each question.
+        qrels: What is relevant; at least one document for each question. One that the corpus lacks, and that cannot
+            be found, counts in recall, MAP and the ideal order of nDCG all the same.
         run: What was found; equal scores rank by doc_id.
         k: Where the metrics cut off.
     """

@@ -91,7 +91,7 @@ class SystemResult(NamedTuple):
         answers: By question id, of the answerable questions.
         scores: By measure.
         intervals: By measure.
-        times: Of single questions.
+        times: Of single questions; None where they were only asked at once.
         throughput: Of many at once; None where it was not measured.
         passages: How many there were to search.
         memory_bytes: The most memory the whole process had while this system was asked; None where it cannot be known.
@@ -102,7 +102,7 @@ class SystemResult(NamedTuple):
     answers: dict[str, Answer]
     scores: dict[str, Scores]
     intervals: dict[str, Interval]
-    times: Times
+    times: Times | None
     throughput: Throughput | None
     passages: int
     memory_bytes: int | None
@@ -144,7 +144,7 @@ class Finding(NamedTuple):
     """What a health check saw.
 
     Attributes:
-        check: Its name: ``truncation``, ``leakage``, ``duplicates``, ``answers``, ``lexical``.
+        check: Its name: ``truncation``, ``tokens``, ``leakage``, ``duplicates``, ``answers``, ``lexical``.
         subject: What was looked at: a model, a split, a data set.
         text: What was seen, in a sentence with the figures.
         share: The figure that the check is about, 0 to 1, or None.

@@ -1,81 +1,106 @@
 """The systems that are compared, by name, each built with the functions that serve it."""
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from itertools import groupby
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple
 
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
-from tqdm import tqdm
 
+from eval.asking import PASSAGES
 from rag_app.compressors import TopN
-from rag_app.data.questions import Question
+from rag_app.generations import generation_folder
 from rag_app.index import Index, build_index
-from rag_app.retrieval import WEIGHTS, build_retriever
+from rag_app.lexical import FIELDS
+from rag_app.retrieval import WEIGHTS, build_retriever, compress_results
 
 RERANK = "+rerank"
-PASSAGES = 30
-"""How many passages a search hands on, as `build_retriever` does in serving."""
+HYBRID = "+hybrid"
+BASE = "base"
 
-_WARM_UP = "오늘 날씨는 어떤가요?"
+
+class Search(NamedTuple):
+    """What a system searches an index with.
+
+    Attributes:
+        weights: Of lexical and dense search; see `rag_app.retrieval.build_retriever`, as for the following.
+        analyses: Of the lexical analyses.
+        parts: What of the index it needs, beside the documents.
+    """
+
+    weights: Mapping[str, float]
+    analyses: Mapping[str, float]
+    parts: tuple[str, ...]
 
 
 class System(NamedTuple):
-    """How to build one system.
+    """A system that is ready to be asked.
 
     Attributes:
-        model: Whose vectors its index holds: ``"base"`` or ``"tuned"``.
-        build: Makes the retriever from that index and a compressor.
+        retriever: Takes ``k``, how many passages to look at, when invoked; everything that it found comes back.
+        passages: How many it searches.
+        index_bytes: What it needs of its index on disk; None for a foreign retriever.
+        compressor: Its reranker, if it has one.
     """
 
-    model: str
-    build: Callable[[Index, BaseDocumentCompressor], BaseRetriever]
+    retriever: BaseRetriever
+    passages: int
+    index_bytes: int | None
+    compressor: BaseDocumentCompressor | None
 
 
-class Answers(NamedTuple):
-    """What a system found.
+class Stock(NamedTuple):
+    """What systems are built from.
 
     Attributes:
-        run: By question id, the score of each document found; see `eval.metrics.Run`.
-        seconds: By question id, how long it took.
+        indexes: Of the benchmark's corpus, by embedding model; ``"base"`` among them.
+        served: ``rag-app`` indexes with corpora of their own, by label.
+        foreign: Other retrievers, by label; see `eval.foreign`.
+        passages: How many the benchmark's corpus has, which the foreign retrievers search.
+        reranker: One that drops nothing (``top_n=None``); without it there are no ``+rerank`` systems.
     """
 
-    run: dict[str, dict[str, float]]
-    seconds: dict[str, float]
+    indexes: Mapping[str, Index]
+    served: Mapping[str, Index]
+    foreign: Mapping[str, BaseRetriever]
+    passages: int
+    reranker: BaseDocumentCompressor | None
 
 
-def _build(index: Index, compressor: BaseDocumentCompressor, *, weights: Mapping[str, float]) -> BaseRetriever:
-    return build_retriever(index, compressor=compressor, k=PASSAGES, weights=weights)
-
-
-_LEXICAL = partial(_build, weights={"lexical": 1.0, "dense": 0.0})
-_DENSE = partial(_build, weights={"lexical": 0.0, "dense": 1.0})
-_HYBRID = partial(_build, weights=WEIGHTS)
-
-SYSTEMS: dict[str, System] = {
-    "lexical": System("base", _LEXICAL),
-    "base": System("base", _DENSE),
-    "hybrid": System("base", _HYBRID),
-    "tuned": System("tuned", _DENSE),
-    "tuned+hybrid": System("tuned", _HYBRID),
+_LEXICAL = {"lexical": 1.0, "dense": 0.0}
+LEXICAL_SEARCHES: dict[str, Search] = {
+    "bigrams": Search(_LEXICAL, {**dict.fromkeys(FIELDS, 0.0), "bigrams": 1.0}, ("lexical",)),
+    "morphemes": Search(_LEXICAL, {**dict.fromkeys(FIELDS, 0.0), "morphemes": 1.0}, ("lexical",)),
+    "lexical": Search(_LEXICAL, FIELDS, ("lexical",)),
 }
-"""The systems without reranking; each also goes by its name with ``+rerank`` behind it."""
+"""The systems that need no embedding model."""
+_DENSE = Search({"lexical": 0.0, "dense": 1.0}, FIELDS, ("vectors.faiss",))
+_HYBRID = Search(WEIGHTS, FIELDS, ("lexical", "vectors.faiss"))
 
 
-def system_names(models: Iterable[str], *, rerank: bool) -> list[str]:
-    """Return the names of the systems that can be built, in the order of the table.
+def system_names(
+    models: Iterable[str], served: Iterable[str] = (), foreign: Iterable[str] = (), *, rerank: bool
+) -> list[str]:
+    """Return the names of all systems that can be built, in the order of the table, those with reranking last.
 
     Args:
-        models: The embedding models at hand: ``"base"``, ``"tuned"``.
+        models: The labels of the embedding models, ``"base"`` among them.
+        served: The labels of ``rag-app`` indexes.
+        foreign: The labels of other retrievers.
         rerank: Whether there is a reranker.
     """
-    at_hand = set(models)
-    names = [name for name, system in SYSTEMS.items() if system.model in at_hand]
+    names = [*LEXICAL_SEARCHES, *(name for label in models for name in _model_searches(label)), *served, *foreign]
     return names + [f"{name}{RERANK}" for name in names if rerank]
+
+
+def usual_systems(names: Iterable[str]) -> list[str]:
+    """Return, of the names that `system_names` gave, those that are measured unless others are asked for.
+
+    The halves of lexical search are not reranked.
+    """
+    halves = [f"{name}{RERANK}" for name in LEXICAL_SEARCHES if name != "lexical"]
+    return [name for name in names if name not in halves]
 
 
 def build_indexes(corpus: Iterable[Document], models: Mapping[str, Embeddings], folder: Path) -> dict[str, Index]:
@@ -83,82 +108,61 @@ def build_indexes(corpus: Iterable[Document], models: Mapping[str, Embeddings], 
 
     Args:
         corpus: Documents; long ones are split into passages as in serving.
-        models: By their part, ``"base"`` or ``"tuned"``.
+        models: By their label.
         folder: Where the indexes are written; it has to stay while they are used.
     """
     corpus = list(corpus)
     built: dict[object, Index] = {}
     indexes = {}
-    for part, embeddings in models.items():
+    for number, (label, embeddings) in enumerate(models.items()):
         identity = getattr(embeddings, "fingerprint", None) or id(embeddings)
         if identity not in built:
-            built[identity] = build_index(folder / part, corpus, embeddings, progress=True)
-        indexes[part] = built[identity]
+            built[identity] = build_index(folder / str(number), corpus, embeddings, progress=True)
+        indexes[label] = built[identity]
     return indexes
 
 
-def build_system(
-    name: str, indexes: Mapping[str, Index], reranker: BaseDocumentCompressor | None = None
-) -> BaseRetriever:
-    """Return the retriever that goes by a name of `system_names`.
-
-    Without a reranker everything that the search found comes back.
-
-    Args:
-        name: One of `SYSTEMS`, or with ``+rerank`` behind it.
-        indexes: From `build_indexes`.
-        reranker: One that drops nothing (``top_n=None``); used only by the ``+rerank`` systems, which need it.
+def build_system(name: str, stock: Stock) -> System:
+    """Return the system that goes by a name of `system_names`.
 
     Raises:
         ValueError: A ``+rerank`` system without a reranker.
     """
-    model, build = SYSTEMS[name.removesuffix(RERANK)]
-    if not name.endswith(RERANK):
-        return build(indexes[model], TopN(top_n=len(indexes[model])))
-    if reranker is None:
+    bare = name.removesuffix(RERANK)
+    compressor = stock.reranker if name.endswith(RERANK) else None
+    if name.endswith(RERANK) and compressor is None:
         raise ValueError(f"The system {name!r} needs a reranker. Give one with --reranker NAME")
-    return build(indexes[model], reranker)
+    if bare in stock.foreign:
+        retriever = stock.foreign[bare]
+        reranked = retriever if compressor is None else compress_results(retriever, compressor)
+        return System(reranked, stock.passages, None, compressor)
+    index, search = _find_search(bare, stock)
+    retriever = build_retriever(
+        index,
+        compressor=compressor or TopN(top_n=len(index)),
+        k=PASSAGES,
+        weights=search.weights,
+        analyses=search.analyses,
+    )
+    return System(retriever, len(index), _bytes(index, search.parts), compressor)
 
 
-def ask(retriever: BaseRetriever, questions: Iterable[Question], *, k: int = 10, name: str = "") -> Answers:
-    """Ask a retriever all questions, one at a time, as a chat would.
-
-    Args:
-        retriever: Takes ``k``, how many passages to look at, when invoked; see `build_system`.
-        questions: With ids that are unique.
-        k: How many different documents to find for each question, where there are that many.
-        name: Stands before the progress bar on stderr.
-    """
-    retriever.invoke(_WARM_UP)  # what is loaded on first use is no question's time
-    run: dict[str, dict[str, float]] = {}
-    seconds: dict[str, float] = {}
-    for question in tqdm(list(questions), desc=name, unit="question"):
-        start = perf_counter()
-        passages = _search(retriever, question.text, k)
-        seconds[question.id] = perf_counter() - start
-        run[question.id] = document_scores(passages)
-    return Answers(run, seconds)
+def _model_searches(label: str) -> dict[str, Search]:
+    return {label: _DENSE, "hybrid" if label == BASE else f"{label}{HYBRID}": _HYBRID}
 
 
-def document_scores(passages: Iterable[Document]) -> dict[str, float]:
-    """Return a score for each document that has one of these passages, which keeps the order they came in.
-
-    A document split into several passages counts once, by the first of them. Neighbours with the same score get the
-    same score here too, so that their order is left to the doc_id and not to chance.
-    """
-    scores: dict[str, float] = {}
-    for rank, (_, tied) in enumerate(groupby(passages, key=lambda passage: passage.metadata["score"])):
-        for passage in tied:
-            scores.setdefault(passage.metadata["doc_id"], -float(rank))
-    return scores
+def _find_search(name: str, stock: Stock) -> tuple[Index, Search]:
+    if name in LEXICAL_SEARCHES:
+        return next(iter(stock.indexes.values())), LEXICAL_SEARCHES[name]
+    for label, index in stock.indexes.items():
+        if name in (searches := _model_searches(label)):
+            return index, searches[name]
+    return stock.served[name], _HYBRID
 
 
-def _search(retriever: BaseRetriever, question: str, k: int) -> list[Document]:
-    """Return the passages found, looking at twice as many until they come from k documents or there are no more."""
-    count = max(PASSAGES, k)
-    while True:
-        passages = retriever.invoke(question, k=count)
-        documents = {passage.metadata["doc_id"] for passage in passages}
-        if len(documents) >= k or len(passages) < count:
-            return passages
-        count *= 2
+def _bytes(index: Index, parts: Iterable[str]) -> int:
+    folder = generation_folder(index.path, index.snapshot.manifest["generation"])
+    used = ("documents.jsonl", *parts)
+    return sum(
+        (folder / file).stat().st_size for file in index.snapshot.manifest["files"] if file.split("/")[0] in used
+    )

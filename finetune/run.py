@@ -9,17 +9,15 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from finetune.card import plot_curve, write_card
 from finetune.options import resumed, to_stored
+from rag_app.provenance import commit, versions
 
 CHECKPOINTS = "checkpoints"
 RECORD = "run.json"
@@ -184,26 +182,13 @@ def environment() -> dict[str, Any]:
     import torch
 
     return {
-        "versions": {"python": sys.version.split()[0], **{name: version(name) for name in _PACKAGES}},
-        "commit": _commit(),
+        "versions": versions(_PACKAGES),
+        "commit": commit(),
         "device": torch.cuda.get_device_name()
         if torch.cuda.is_available()
         else f"CPU ({torch.get_num_threads()} threads)",
         "processes": processes(),
     }
-
-
-def _commit() -> str | None:
-    """Return the commit of the checkout that this program lies in, with ``+`` if it was changed; None outside one."""
-    here = Path(__file__).parent
-    try:
-        commit, changes = (
-            subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603, S607
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no", "."])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("+" if changes else "")
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:

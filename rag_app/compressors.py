@@ -1,9 +1,10 @@
 """Document compressors for a `ContextualCompressionRetriever`: rerankers of two kinds, and keeping the first few."""
 
+import copy
 import threading
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -89,6 +90,15 @@ class RerankingCompressor(BaseDocumentCompressor):
         Pairs of several questions can be scored in one call.
         """
 
+    @property
+    def window(self) -> int | None:
+        """How many tokens of question and passage together the model reads; None if there is no limit."""
+        return None
+
+    def fits(self, query: str, passage: str) -> bool:
+        """Return whether the model reads a passage's text, beside the question, to its end."""
+        return True
+
     def forget(self) -> None:
         """Forget what is remembered of passages already met, so that times can be compared."""
 
@@ -123,6 +133,24 @@ class CrossEncoderCompressor(RerankingCompressor):
         )
         scores: NDArray[np.float64] = 1 / (1 + np.exp(-np.asarray(logits, dtype=np.float64)))
         return scores
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens of question and passage together, with the special ones, the model reads."""
+        limit: int | None = self.model.max_seq_length
+        return limit
+
+    def fits(self, query: str, passage: str) -> bool:
+        """Return whether question and passage, with the special tokens, have no more tokens than the model reads."""
+        if self.window is None:
+            return True
+        tokens = self._tokenizer(normalise(query), normalise(passage), truncation=False, verbose=False)
+        return len(tokens["input_ids"]) <= self.window
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        # A copy: turning truncation off would turn it off for a thread that scores meanwhile.
+        return copy.deepcopy(self.model.tokenizer)
 
 
 class LinearCompressor(RerankingCompressor):

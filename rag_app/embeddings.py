@@ -5,7 +5,7 @@ import hashlib
 import json
 import threading
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -52,13 +52,27 @@ class ModelEmbeddings(Embeddings):
     dimension: int
 
     @abstractmethod
-    def encode(self, texts: Sequence[str], *, query: bool = False, progress: bool = False) -> NDArray[np.float32]:
+    def encode(
+        self, texts: Sequence[str], *, query: bool = False, progress: bool = False, unit_length: bool = True
+    ) -> NDArray[np.float32]:
         """Return one vector per text, ``(n, dimension)`` float32.
 
         Args:
             texts: Passages or questions, any number.
             query: Whether they are questions, for models that treat the two differently.
             progress: Whether to show a progress bar.
+        """
+
+    @property
+    @abstractmethod
+    def window(self) -> int | None:
+        """How many tokens of a text the model reads, its own special ones among them; None if there is no limit."""
+
+    @abstractmethod
+    def unknown_share(self, texts: Sequence[str]) -> float | None:
+        """Return the share of the texts' letters and digits that stand in tokens which the model does not know.
+
+        None where its tokenizer does not tell which characters a token stands for; 0 of no letters.
         """
 
     @abstractmethod
@@ -96,7 +110,9 @@ class StaticEmbeddings(ModelEmbeddings):
         self.dimension = int(model.vectors.shape[1])
         self.token_vectors = model
 
-    def encode(self, texts: Sequence[str], *, query: bool = False, progress: bool = False) -> NDArray[np.float32]:
+    def encode(
+        self, texts: Sequence[str], *, query: bool = False, progress: bool = False, unit_length: bool = True
+    ) -> NDArray[np.float32]:
         """Return one vector per text; see `ModelEmbeddings.encode`."""
         model = self.token_vectors
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
@@ -120,6 +136,18 @@ class StaticEmbeddings(ModelEmbeddings):
                     for done in pool.map(encode_batch, starts):
                         bar.update(done)
         return _unit_length(vectors)
+
+    @property
+    def window(self) -> None:
+        """None: a sum has no window."""
+        return None
+
+    def unknown_share(self, texts: Sequence[str]) -> float:
+        """Return the share of the texts' letters and digits that have no part in their vectors."""
+        batch = [normalise(text) for text in texts]
+        encodings = self.token_vectors.tokenizer.encode_batch(batch, add_special_tokens=False)
+        tokens = ((encoding.ids, encoding.offsets) for encoding in encodings)
+        return _unknown_share(batch, tokens, self.token_vectors.unknown)
 
     def fits(self, text: str) -> bool:
         """Return True: a sum has no window."""
@@ -161,19 +189,40 @@ class TransformerEmbeddings(ModelEmbeddings):
         self._prompts = {True: query_prompt, False: document_prompt}
         self._batch_size = batch_size
 
-    def encode(self, texts: Sequence[str], *, query: bool = False, progress: bool = False) -> NDArray[np.float32]:
+    def encode(
+        self, texts: Sequence[str], *, query: bool = False, progress: bool = False, unit_length: bool = True
+    ) -> NDArray[np.float32]:
         """Return one vector per text; see `ModelEmbeddings.encode`."""
         batch = [normalise(text) for text in texts]
         encode = self._model.encode_query if query else self._model.encode_document  # both run in inference mode
         vectors = encode(batch, prompt=self._prompts[query], batch_size=self._batch_size, show_progress_bar=progress)
         result = np.array(vectors, dtype=np.float32).reshape(len(batch), self.dimension)
         result[[not text for text in batch]] = 0  # else the vector of the model's special tokens
-        return _unit_length(result)
+        return _unit_length(result) if unit_length else result
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens of a text the model reads, with its prompt and the special tokens; None if all."""
+        limit = self._model.max_seq_length
+        return None if limit is None or limit == float("inf") else int(limit)  # infinite: a static model in training
+
+    def unknown_share(self, texts: Sequence[str]) -> float | None:
+        """Return the share of the texts' letters and digits that the tokenizer makes unknown tokens of."""
+        batch = [normalise(text) for text in texts]
+        if not self._tokenizer.is_fast:
+            return None
+        if not batch:
+            return 0.0
+        encodings = self._tokenizer(
+            batch, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
+        )
+        tokens = zip(encodings["input_ids"], encodings["offset_mapping"], strict=True)
+        return _unknown_share(batch, tokens, self._tokenizer.unk_token_id)
 
     def fits(self, text: str) -> bool:
         """Return whether a passage, with its prompt and the special tokens, has no more tokens than the model reads."""
-        limit = self._model.max_seq_length
-        if limit is None or limit == float("inf"):  # the latter says a static model in training
+        limit = self.window
+        if limit is None:
             return True
         tokens = self._tokenizer(self._document_prompt() + normalise(text), truncation=False, verbose=False)
         return len(tokens["input_ids"]) <= limit
@@ -247,6 +296,19 @@ def _load(
         document_prompt=document_prompt,
         batch_size=batch_size,
     )
+
+
+def _unknown_share(
+    texts: Sequence[str], tokens: Iterable[tuple[Sequence[int], Sequence[tuple[int, int]]]], unknown: int | None
+) -> float:
+    """Return the share of letters and digits in unknown tokens, from each text's token ids and their spans."""
+    lost = sum(
+        sum(map(str.isalnum, text[start:end]))
+        for text, (ids, spans) in zip(texts, tokens, strict=True)
+        for token, (start, end) in zip(ids, spans, strict=True)
+        if token == unknown
+    )
+    return lost / max(1, sum(map(str.isalnum, "".join(texts))))
 
 
 def _unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

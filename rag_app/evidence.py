@@ -1,6 +1,7 @@
 """How likely the found passages answer a question at all, from what the search thought of them."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import exp
 from typing import NamedTuple
 
@@ -68,14 +69,29 @@ def gather_evidence(question: str, documents: Sequence[Document]) -> Evidence:
     """Return the best of each kind of evidence among documents whose metadata has ``stages``."""
     korean = analyzer()
     asked = set(korean.morphemes(normalise(question))) - QUESTION_WORDS
-    texts = [normalise(searchable_text(document)) for document in documents]
-    shares = [len(asked & set(words)) / len(asked) for words in korean.morphemes_batch(texts)] if asked else [0.0]
+    texts = [searchable_text(document) for document in documents]
+    shares = [len(asked & words) / len(asked) for words in _content_words(texts)] if asked else [0.0]
     return Evidence(
         _best(documents, "lexical", "coverage"),
         _best(documents, "dense", "score"),
         max(shares, default=0.0),
         _best(documents, "rerank", "score"),
     )
+
+
+def _content_words(passages: Sequence[str]) -> list[set[str]]:
+    """Return the content morphemes of each passage; many are met again, in a conversation as in a benchmark."""
+    words = {passage: _remembered(passage) for passage in passages}
+    new = [passage for passage, known in words.items() if not known]
+    for passage, morphemes in zip(new, analyzer().morphemes_batch(list(map(normalise, new))), strict=True):
+        words[passage].update(morphemes)
+    return [words[passage] for passage in passages]
+
+
+@lru_cache(maxsize=4096)
+def _remembered(passage: str) -> set[str]:
+    """Return the morphemes of a passage, to be filled in where it is empty: many are analysed at once."""
+    return set()
 
 
 def _best(documents: Sequence[Document], stage: str, key: str) -> float | None:

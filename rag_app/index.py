@@ -147,13 +147,13 @@ class Index:
             store = before.store.copy()
             store.delete(gone)
             if before.lexical.deleted + len(gone) > len(store):  # BM25 would go by passages that are long gone
-                lexical = LexicalIndex.create(before.lexical.analyzer, folder / LEXICAL)
+                lexical = LexicalIndex.create(before.lexical.analyses, folder / LEXICAL)
                 lexical.add(store.documents, map(searchable_text, store.documents.values()))
             else:
                 # Tantivy's files never change, so both generations can share them; only its locks must be their own.
                 ignored = shutil.ignore_patterns("*.lock")
                 shutil.copytree(old / LEXICAL, folder / LEXICAL, copy_function=_link, ignore=ignored)
-                lexical = LexicalIndex.open(before.lexical.analyzer, folder / LEXICAL)
+                lexical = LexicalIndex.open(before.lexical.analyses, folder / LEXICAL)
                 lexical.delete(gone)
             _fill(folder, manifest, store, lexical, new, progress=progress)
         with self._lock:

@@ -40,6 +40,22 @@ class Sentence(NamedTuple):
     text: str
 
 
+class Morpheme(NamedTuple):
+    """One morpheme and where it stands; two that are contracted (난 is 나 and ㄴ) share their characters.
+
+    Attributes:
+        start: Where its first character stands in the text.
+        end: Behind its last character.
+        form: Its dictionary form, which the text need not have.
+        tag: The Sejong tag of its part of speech.
+    """
+
+    start: int
+    end: int
+    form: str
+    tag: str
+
+
 def normalise(text: str) -> str:
     """Return the one spelling under which a text is stored, searched and embedded.
 
@@ -106,6 +122,10 @@ class Analyzer:
         """Yield `morphemes` of each text, analysed on all cores."""
         for tokens in self._kiwi.tokenize(texts):
             yield [token.form.lower() for token in tokens if token.tag.split("-")[0] in tags]
+
+    def analyse(self, text: str) -> list[Morpheme]:
+        """Return all morphemes of a normalised text, in order."""
+        return [Morpheme(token.start, token.end, token.form, token.tag) for token in self._kiwi.tokenize(text)]
 
     def sentences(self, text: str) -> list[Sentence]:
         """Return the sentences of a text in order, none empty; a line break always ends one."""

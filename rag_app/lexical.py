@@ -4,9 +4,9 @@ import os
 import shutil
 import weakref
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
-from math import log
+from math import inf, log
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple, Self
@@ -25,8 +25,12 @@ from rag_app.stages import with_stage
 K1 = 1.2  # Tantivy's constant, which it does not let one change
 _HEAP_BYTES = 128_000_000
 _EVERY = "every"  # a field with the same term in every passage: its frequency counts deleted ones too, as BM25 does
+_OWN_FIELDS = ("id", _EVERY)
 FIELDS = {"bigrams": 1.0, "morphemes": 2.0}
 """How much each analysis counts; chosen on train questions, see ``finetune/LOG.md``."""
+
+Analysis = Callable[[Sequence[str]], Iterable[Sequence[str]]]
+"""Yields the units of each of several normalised texts; none is empty."""
 
 _BATCH = 2048
 
@@ -36,7 +40,7 @@ class LexicalHit(NamedTuple):
 
     Attributes:
         id: The passage's id.
-        score: BM25, summed over both analyses with the weights of `FIELDS`.
+        score: BM25, summed over the analyses with their weights.
         coverage: The score divided by the highest score this question could reach, 0 to 1. Unlike BM25 itself it can
             be compared between questions.
     """
@@ -46,26 +50,43 @@ class LexicalHit(NamedTuple):
     coverage: float
 
 
-def _schema() -> tantivy.Schema:
+def korean_analyses(analyzer: Analyzer) -> dict[str, Analysis]:
+    """Return the analyses of `FIELDS`: those of serving."""
+    return {"bigrams": lambda texts: map(bigrams, texts), "morphemes": analyzer.morphemes_batch}
+
+
+def check_analyses(weights: Mapping[str, float], known: Collection[str] = FIELDS) -> None:
+    """Check the weights of analyses.
+
+    Raises:
+        ValueError: An analysis is not known, a weight is below 0 or no number, or all are 0.
+    """
+    if not set(weights) <= set(known) or not all(0 <= weight < inf for weight in weights.values()):
+        raise ValueError(f"The analyses are {dict(weights)}. Weigh any of {', '.join(known)}, none below 0.")
+    if not any(weights.values()):
+        raise ValueError(f"No analysis counts: {dict(weights)}. Give one of {', '.join(known)} a weight above 0.")
+
+
+def _schema(fields: Iterable[str]) -> tantivy.Schema:
     builder = tantivy.SchemaBuilder().add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
     builder = builder.add_text_field(_EVERY, tokenizer_name="raw", index_option="basic")
-    for field in FIELDS:
+    for field in fields:
         builder = builder.add_text_field(field, tokenizer_name="words", index_option="freq")
     return builder.build()
 
 
 class LexicalIndex:
-    """A Tantivy index of passages analysed as character bigrams and as morphemes, one field for each.
+    """A Tantivy index of passages in several analyses, one field for each: character bigrams and morphemes in serving.
 
-    The two analyses fail on different questions, so their weighted sum beats either: see ``finetune/LOG.md``. Searching
-    is thread-safe. A change is visible after `commit`. Make one with `create` or `open`.
+    These two fail on different questions, so their weighted sum beats either: see ``finetune/LOG.md``. Searching is
+    thread-safe. A change is visible after `commit`. Make one with `create` or `open`.
 
     Attributes:
-        analyzer: Analyses passages and questions.
+        analyses: Take passages and questions apart, by name.
     """
 
-    def __init__(self, analyzer: Analyzer, index: tantivy.Index) -> None:
-        self.analyzer = analyzer
+    def __init__(self, analyses: Mapping[str, Analysis], index: tantivy.Index) -> None:
+        self.analyses = analyses
         self._index = index
         words = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build()
         self._index.register_tokenizer("words", words)
@@ -74,18 +95,27 @@ class LexicalIndex:
         self._writer: tantivy.IndexWriter | None = None
 
     @classmethod
-    def create(cls, analyzer: Analyzer, path: Path | None = None) -> Self:
-        """Return a new, empty index in a folder, or in memory if path is None."""
+    def create(cls, analyses: Analyzer | Mapping[str, Analysis], path: Path | None = None) -> Self:
+        """Return a new, empty index.
+
+        Args:
+            analyses: An analyser gives bigrams and morphemes, as in serving; or any analyses by name.
+            path: The folder to keep it in; in memory if None.
+
+        Raises:
+            ValueError: There is no analysis, or one has the name of a field that the index needs itself.
+        """
+        table = _table(analyses)
         if path is not None:
             path.mkdir(parents=True)
-        return cls(analyzer, tantivy.Index(_schema(), path=None if path is None else str(path), reuse=False))
+        return cls(table, tantivy.Index(_schema(table), path=None if path is None else str(path), reuse=False))
 
     @classmethod
-    def open(cls, analyzer: Analyzer, path: Path) -> Self:
+    def open(cls, analyses: Analyzer | Mapping[str, Analysis], path: Path) -> Self:
         """Return the index in a folder; one that may not be written to can still be searched.
 
         Args:
-            analyzer: The one it was created with.
+            analyses: Those it was created with.
             path: The folder.
 
         Raises:
@@ -94,11 +124,11 @@ class LexicalIndex:
         if not (path / "meta.json").is_file():
             raise FileNotFoundError(f"There is no lexical index in {path}.")
         if os.access(path, os.W_OK):
-            return cls(analyzer, tantivy.Index.open(str(path)))
+            return cls(_table(analyses), tantivy.Index.open(str(path)))
         links = Path(mkdtemp(prefix="korean-rag-"))  # Tantivy wants to put a lock beside the files even to read
         for file in path.iterdir():
             (links / file.name).symlink_to(file.resolve())
-        index = cls(analyzer, tantivy.Index.open(str(links)))
+        index = cls(_table(analyses), tantivy.Index.open(str(links)))
         weakref.finalize(index, shutil.rmtree, links, ignore_errors=True)
         return index
 
@@ -121,11 +151,12 @@ class LexicalIndex:
         replaces = len(self) > 0
         pairs = zip(ids, texts, strict=True)
         while batch := list(islice(pairs, _BATCH)):
-            analysed = self.analyzer.morphemes_batch([text for _, text in batch])
-            for (id_, text), morphemes in zip(batch, analysed, strict=True):
+            batch_ids, batch_texts = zip(*batch, strict=True)
+            analysed = zip(*(analyse(batch_texts) for analyse in self.analyses.values()), strict=True)
+            for id_, found in zip(batch_ids, analysed, strict=True):
                 if replaces:
                     writer.delete_documents_by_term("id", id_)
-                words = {"bigrams": _join(bigrams(text)), "morphemes": _join(morphemes)}
+                words = dict(zip(self.analyses, map(_join, found), strict=True))
                 writer.add_document(tantivy.Document(id=id_, **{_EVERY: _EVERY}, **words))
 
     def delete(self, ids: Iterable[str]) -> None:
@@ -155,16 +186,31 @@ class LexicalIndex:
         hits = searcher.search(tantivy.Query.all_query(), limit=max(1, searcher.num_docs)).hits
         return [searcher.doc(address)["id"][0] for _, address in hits]
 
-    def search(self, query: str, k: int, *, ids: Collection[str] | None = None) -> list[LexicalHit]:
+    def search(
+        self,
+        query: str,
+        k: int,
+        *,
+        ids: Collection[str] | None = None,
+        weights: Mapping[str, float] | None = None,
+    ) -> list[LexicalHit]:
         """Return the k passages with the highest BM25 scores, best first, those of equal score among them by id.
 
         Args:
             query: The question, in any Unicode spelling.
             k: At most this many passages; those that share no unit with the question are never returned.
             ids: If given, only these passages are searched; the scores are the same as without.
+            weights: How much each analysis counts; one of weight 0, or left out, is not searched. If None, those of
+                `FIELDS`, and 1 for any other.
+
+        Raises:
+            ValueError: See `check_analyses`.
         """
+        if weights is None:
+            weights = {field: FIELDS.get(field, 1.0) for field in self.analyses}
+        check_analyses(weights, self.analyses)
         searcher = self._index.searcher()
-        terms = self._query_terms(normalise(query))
+        terms = self._query_terms(normalise(query), weights)
         if k < 1 or not terms or not searcher.num_docs or (ids is not None and not ids):
             return []
         schema = self._index.schema
@@ -183,11 +229,12 @@ class LexicalIndex:
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
-    def _query_terms(self, query: str) -> dict[tuple[str, str], float]:
+    def _query_terms(self, query: str, weights: Mapping[str, float]) -> dict[tuple[str, str], float]:
         """Return the weight of each unit of a question, by field."""
-        units = {"bigrams": bigrams(query), "morphemes": self.analyzer.morphemes(query)}
+        searched = {field: analyse for field, analyse in self.analyses.items() if weights.get(field)}
+        units = {field: next(iter(analyse([query]))) for field, analyse in searched.items()}
         counts = {field: Counter(map(_one_word, found)) for field, found in units.items()}
-        return {(field, unit): FIELDS[field] * n for field, found in counts.items() for unit, n in found.items()}
+        return {(field, unit): weights[field] * n for field, found in counts.items() for unit, n in found.items()}
 
     def _open_writer(self) -> tantivy.IndexWriter:
         if self._writer is None:
@@ -238,6 +285,16 @@ class LexicalRetriever(BaseRetriever):
             with_stage(self.documents[hit.id], "lexical", rank, hit.score, coverage=hit.coverage)
             for rank, hit in enumerate(hits, start=1)
         ]
+
+
+def _table(analyses: Analyzer | Mapping[str, Analysis]) -> Mapping[str, Analysis]:
+    table = korean_analyses(analyses) if isinstance(analyses, Analyzer) else analyses
+    if not table or not table.keys().isdisjoint(_OWN_FIELDS):
+        raise ValueError(
+            f"The analyses are {', '.join(table) or 'none'}. Give one or more, none named after a field "
+            f"of the index itself ({', '.join(_OWN_FIELDS)})"
+        )
+    return table
 
 
 def _one_word(unit: str) -> str:

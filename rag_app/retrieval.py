@@ -14,7 +14,7 @@ from rag_app.filters import Filter, matching_ids
 from rag_app.fusion import FUSIONS, ranks
 from rag_app.index import Index, Snapshot
 from rag_app.korean import normalise
-from rag_app.lexical import LexicalHit
+from rag_app.lexical import FIELDS, LexicalHit, check_analyses
 from rag_app.stages import with_stage
 from rag_app.timing import timed
 
@@ -42,6 +42,8 @@ class HybridRetriever(BaseRetriever):
     """How many passages each search proposes, at least k."""
     weights: dict[str, float] = Field(default_factory=lambda: dict(WEIGHTS))
     """The weights of ``lexical`` and ``dense``; a search of weight 0 is not run."""
+    analyses: dict[str, float] = Field(default_factory=lambda: dict(FIELDS))
+    """The weights of ``bigrams`` and ``morphemes`` in lexical search; one of weight 0, or left out, is not searched."""
     fusion: Fusion = "adaptive"
     """One of `rag_app.fusion.FUSIONS`."""
     filter: SkipValidation[Filter | None] = None
@@ -53,6 +55,12 @@ class HybridRetriever(BaseRetriever):
         if set(weights) != set(WEIGHTS) or min(weights.values()) < 0 or not any(weights.values()):
             raise ValueError(f"The weights are {weights}. Give 'lexical' and 'dense', none below 0 and not both 0.")
         return weights
+
+    @field_validator("analyses")
+    @classmethod
+    def _check_analyses(cls, analyses: dict[str, float]) -> dict[str, float]:
+        check_analyses(analyses)
+        return analyses
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
@@ -89,7 +97,8 @@ class HybridRetriever(BaseRetriever):
         cosines: dict[str, float] = {}
         if self.weights["lexical"]:
             with timed("lexical"):
-                hits = {hit.id: hit for hit in snapshot.lexical.search(question, count, ids=allowed)}
+                found = snapshot.lexical.search(question, count, ids=allowed, weights=self.analyses)
+                hits = {hit.id: hit for hit in found}
         if self.weights["dense"]:
             with timed("encode"):
                 vector = snapshot.store.embeddings.embed_query(question)
@@ -100,7 +109,8 @@ class HybridRetriever(BaseRetriever):
         if self.weights["lexical"]:
             with timed("lexical"):
                 unseen = [id_ for id_ in cosines if id_ not in hits]
-                hits |= {hit.id: hit for hit in snapshot.lexical.search(question, len(unseen), ids=unseen)}
+                found = snapshot.lexical.search(question, len(unseen), ids=unseen, weights=self.analyses)
+                hits |= {hit.id: hit for hit in found}
         return hits, cosines
 
 
@@ -113,6 +123,7 @@ def build_retriever(
     filter: Filter | None = None,
     weights: Mapping[str, float] = WEIGHTS,
     fusion: Fusion = "adaptive",
+    analyses: Mapping[str, float] = FIELDS,
 ) -> ContextualCompressionRetriever:
     """Return the retriever for a LangChain chain: hybrid search over an index, then compression.
 
@@ -125,8 +136,16 @@ def build_retriever(
         filter: Only passages whose metadata matches are searched; see `rag_app.filters`.
         weights: How much ``lexical`` and ``dense`` search count; 0 leaves one out.
         fusion: ``"adaptive"``, ``"standardised"`` or ``"rrf"``; see `rag_app.fusion`.
+        analyses: How much ``bigrams`` and ``morphemes`` count in lexical search; 0 leaves one out.
     """
     if compressor is None:
         k, compressor = top_n, TopN(top_n=top_n)
-    hybrid = HybridRetriever(index=index, k=k, filter=filter, weights=dict(weights), fusion=fusion)
-    return ContextualCompressionRetriever(base_retriever=hybrid, base_compressor=compressor)
+    hybrid = HybridRetriever(
+        index=index, k=k, filter=filter, weights=dict(weights), fusion=fusion, analyses=dict(analyses)
+    )
+    return compress_results(hybrid, compressor)
+
+
+def compress_results(retriever: BaseRetriever, compressor: BaseDocumentCompressor) -> ContextualCompressionRetriever:
+    """Return a retriever that compresses what any other retriever finds."""
+    return ContextualCompressionRetriever(base_retriever=retriever, base_compressor=compressor)

@@ -1,12 +1,14 @@
 """Whether two systems differ by more than chance on the same questions."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 4_000_000  # random numbers drawn together
+_AT_ONCE = 4_000_000  # random signs drawn together
+_BITS_PER_COUNT = 75  # so many random bits take as long as one binomial number
 
 
 class Comparison(NamedTuple):
@@ -74,17 +76,40 @@ def compare(
 def _p(changed: NDArray[np.float64], two_sided: bool, rounds: int, seed: int) -> float:
     gain = float(changed.sum())
     least = (abs(gain) if two_sided else gain) - 1e-9  # sums of the same numbers differ in the last digits
-    if 2.0 ** len(changed) <= rounds:
-        signs = np.arange(2 ** len(changed))[:, None] >> np.arange(len(changed)) & 1
-        sums = (2 * signs - 1) @ np.abs(changed)
-        return float(((np.abs(sums) if two_sided else sums) >= least).mean())
-    # Reciprocal ranks take few values: how many of each have a plus is binomial, whatever the number of questions.
-    sizes, counts = np.unique(np.abs(changed), return_counts=True)
-    random = np.random.default_rng(seed)
+    exact = len(changed) < rounds.bit_length()  # there are at most as many ways as rounds
+    if exact:
+        ways = np.arange(2 ** len(changed))[:, None] >> np.arange(len(changed)) & 1
+        sums = (2.0 * ways - 1) @ np.abs(changed)
+    else:
+        sums = _random_sums(np.abs(changed), rounds, np.random.default_rng(seed))
+    as_large = int(((np.abs(sums) if two_sided else sums) >= least).sum())
+    return as_large / len(sums) if exact else (as_large + 1) / (rounds + 1)
+
+
+def _random_sums(sizes: NDArray[np.float64], rounds: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Return ``(rounds,)`` sums of these numbers, each with a random sign."""
+    kinds, counts = np.unique(sizes, return_counts=True)
+    # Hits and reciprocal ranks take few values: how many of each have a plus is binomial, whatever the number of
+    # questions. Else a sign needs one random bit.
+    draw = (
+        partial(_draw_counts, kinds, counts)
+        if len(kinds) * _BITS_PER_COUNT < len(sizes)
+        else partial(_draw_bits, sizes)
+    )
     step = max(1, _AT_ONCE // len(sizes))
-    as_large = 0
-    for start in range(0, rounds, step):
-        positive = random.binomial(counts, 0.5, size=(min(step, rounds - start), len(sizes)))
-        sums = (2 * positive - counts) @ sizes
-        as_large += int(((np.abs(sums) if two_sided else sums) >= least).sum())
-    return (as_large + 1) / (rounds + 1)
+    return np.concatenate([draw(min(step, rounds - start), random) for start in range(0, rounds, step)])
+
+
+def _draw_counts(
+    kinds: NDArray[np.float64], counts: NDArray[np.intp], rows: int, random: np.random.Generator
+) -> NDArray[np.float64]:
+    positive = random.binomial(counts, 0.5, size=(rows, len(kinds)))
+    sums: NDArray[np.float64] = (2 * positive - counts) @ kinds
+    return sums
+
+
+def _draw_bits(sizes: NDArray[np.float64], rows: int, random: np.random.Generator) -> NDArray[np.float64]:
+    drawn = np.frombuffer(random.bytes(rows * -(-len(sizes) // 8)), dtype=np.uint8).reshape(rows, -1)
+    positive = np.unpackbits(drawn, axis=1, count=len(sizes))
+    sums: NDArray[np.float64] = 2 * (positive @ sizes) - sizes.sum()
+    return sums

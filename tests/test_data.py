@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from rag_app.data import Question, load_passages, load_retrieval_data, sources
+from rag_app.data import Question, load_passages, load_retrieval_data, sample_documents, sources
+from rag_app.data.questions import all_passages
 from rag_app.documents import Columns, document_id
 
 ODQA = Path(__file__).parents[2] / "shared/data/odqa_ko"
@@ -150,6 +151,54 @@ def test_a_folder_gives_the_files_with_the_split_in_their_name(tmp_path: Path) -
         load_retrieval_data(tmp_path, split="test")
 
 
+def test_all_passages_of_a_folder_are_those_of_every_split_once(tmp_path: Path) -> None:
+    contexts = {
+        "train_1": RAIN,
+        "train_2": "훈련",
+        "mrc-v1.1_dev": VOTE,
+        "TEST": RAIN,
+        "training": "부록",
+        "notes": "쪽",
+    }
+    for name, context in contexts.items():
+        write_jsonl(tmp_path / f"{name}.jsonl", {"context": context, "question": "?", "제목": name})
+    write_jsonl(tmp_path / "test_blind.jsonl", {"context": "시험"}, {"context": " "})  # not asked about; empty
+    write_jsonl(tmp_path / "validation/old.jsonl", {"context": "옛날", "question": "?"})
+    (tmp_path / "train.txt").write_text("설명")
+    passages = all_passages(tmp_path)
+    assert [passage.page_content for passage in passages] == [RAIN, VOTE, "시험", "훈련"]  # by file name
+    assert passages[0].metadata == {"title": "TEST", "doc_id": RAIN_ID}  # no path: as in the data set itself
+    for split in ("train", "validation"):
+        assert load_retrieval_data(tmp_path, split=split).passages.keys() <= {passage.id for passage in passages}
+
+
+def test_all_passages_are_read_from_the_columns_given(tmp_path: Path) -> None:
+    for split, text in {"train": RAIN, "dev": VOTE}.items():
+        write_jsonl(tmp_path / f"{split}.jsonl", {"질문": "?", "문단": text, "표제": split})
+    passages = all_passages(tmp_path, columns=Columns(text="문단", title="표제"))
+    assert [(passage.metadata["title"], passage.page_content) for passage in passages] == [
+        ("dev", VOTE),
+        ("train", RAIN),
+    ]
+    with pytest.raises(ValueError, match=r"dev\.jsonl: line 1: no column for the text among"):
+        all_passages(tmp_path)
+
+
+def test_all_passages_of_a_file_are_its_own(klue: Path) -> None:
+    write_jsonl(klue.parent / "train.jsonl", {"context": "훈련", "question": "?"})
+    assert [passage.page_content for passage in all_passages(klue)] == [RAIN, VOTE]
+    with pytest.raises(FileNotFoundError, match=r"no file or folder .*nowhere"):
+        all_passages(klue.parent / "nowhere")
+
+
+def test_all_passages_of_the_sample_are_its_articles() -> None:
+    assert all_passages("sample") == sample_documents()
+    articles = {passage.id for passage in all_passages("sample")}
+    assert all(
+        load_retrieval_data("sample", split=split).passages.keys() <= articles for split in ("train", "validation")
+    )
+
+
 @pytest.fixture
 def beir(tmp_path: Path) -> Path:
     """A BEIR folder with two passages under three ids, one without text, and three queries."""
@@ -179,6 +228,7 @@ def test_beir_gives_the_whole_corpus_and_the_queries_with_a_relevant_passage(bei
     assert not data.questions[1].impossible
     assert [question.context_id for question in data.questions] == ["", ""]  # qrels do not say
     assert [passage.page_content for passage in load_passages(beir)] == [RAIN, VOTE]
+    assert all_passages(beir) == load_passages(beir)
 
 
 def test_beir_never_trains_on_its_test_questions(beir: Path) -> None:
@@ -226,6 +276,7 @@ def test_klue_from_the_hub_has_flat_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (second.impossible, second.answers, second.id) == (True, (), "mrc-train#2")
     assert second.context_id == document_id("train")
     assert [passage.page_content for passage in load_passages("klue")] == [RAIN, "train", "validation"]
+    assert all_passages("klue") == load_passages("klue")
     with pytest.raises(ValueError, match="KLUE-MRC has no split 'test'"):
         load_retrieval_data("klue", split="test")
 
@@ -252,3 +303,8 @@ def test_odqa_is_read_whole(split: str, passages: int, questions: int) -> None:
     for question in data.questions:
         (doc_id,) = question.relevant
         assert any(answer in data.passages[doc_id].page_content for answer in question.answers)
+
+
+@pytest.mark.skipif(not ODQA.exists(), reason="odqa_ko is not beside the checkout")
+def test_all_passages_of_odqa_are_those_of_both_splits() -> None:
+    assert len(all_passages(ODQA)) == 2095

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -8,7 +6,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 
-from finetune.groups import SKETCH, group_passages, sketch_texts
+from finetune.groups import group_passages
 from rag_app.data import load_passages
 
 ODQA = Path(__file__).parents[2] / "shared/data/odqa_ko"
@@ -80,25 +78,6 @@ def test_long_stories_that_repeat_each_other_are_found_and_other_stories_are_not
 def test_a_line_under_every_article_groups_nothing() -> None:
     footer = words(0, 40)
     assert groups(*(f"{words(100 * n, 100 * n + 99)} {footer}" for n in range(1, 30))) == list(range(29))
-
-
-def test_a_sketch_is_the_smallest_hashes_in_order_each_once() -> None:
-    whole, repeated, empty = sketch_texts([words(0, 500), " ".join(["비"] * 50), "!"])
-    assert len(whole) == SKETCH
-    assert (np.diff(whole) > 0).all()
-    assert (len(repeated), len(empty)) == (1, 0)
-    parts = np.unique(np.concatenate(sketch_texts([words(n, n + 4) for n in range(497)])))
-    assert (whole == parts[:SKETCH]).all()
-
-
-def test_sketches_are_the_same_in_another_process_with_another_hash_seed() -> None:
-    code = "from finetune.groups import sketch_texts; print(sketch_texts(['오늘 비가 많이 온다'])[0].tolist())"
-    run = [
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True)
-        for seed in ("1", "2")
-    ]
-    assert run[0].stdout == run[1].stdout
-    assert run[0].stdout.decode().strip() == str(sketch_texts(["오늘 비가 많이 온다"])[0].tolist())
 
 
 def test_no_passages_have_no_groups() -> None:

@@ -54,6 +54,18 @@ def test_a_batch_gives_what_single_texts_give() -> None:
     assert list(analyzer().morphemes_batch(texts)) == [analyzer().morphemes(text) for text in texts]
 
 
+def test_morphemes_know_where_they_stand() -> None:
+    text = "🙂 난 서울에서는 뭘 봤나?"
+    morphemes = analyzer().analyse(text)
+    assert [(text[morpheme.start : morpheme.end], morpheme.form, morpheme.tag) for morpheme in morphemes[1:5]] == [
+        ("난", "나", "NP"),
+        ("난", "ᆫ", "JX"),
+        ("서울", "서울", "NNP"),
+        ("에서", "에서", "JKB"),
+    ]
+    assert analyzer().analyse("") == []
+
+
 def test_a_user_dictionary_keeps_names_whole(tmp_path: Path) -> None:
     words = tmp_path / "words.txt"
     words.write_text("가온누리호\tNNP\t10\n", encoding="utf-8")

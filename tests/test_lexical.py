@@ -7,7 +7,7 @@ import pytest
 from langchain_core.documents import Document
 
 from rag_app.korean import analyzer
-from rag_app.lexical import LexicalIndex, LexicalRetriever
+from rag_app.lexical import FIELDS, LexicalIndex, LexicalRetriever, korean_analyses
 
 TEXTS = {
     "rice": "올해 쌀 수확량이 지난해보다 4.2% 줄었다.",
@@ -149,3 +149,96 @@ def test_the_retriever_normalises_and_refuses_repeated_ids() -> None:
     assert found.id == "rice"
     with pytest.raises(ValueError, match="Two documents have the id rice"):
         LexicalRetriever.from_documents([decomposed, decomposed.model_copy()], analyzer=analyzer())
+
+
+PARTICLES = {
+    "speech": "국회의원이 어제 연설했다.",
+    "lunch": "아이들은 떡국을 먹었다.",
+    "probe": "가온누리호는 순항하고 있다.",
+}
+
+
+@pytest.mark.parametrize(
+    ("question", "weights", "found"),
+    [
+        ("국회의원", {"bigrams": 1.0}, ["speech"]),
+        ("먹는", {"bigrams": 1.0}, []),  # 먹었다 has 먹었 and 었다
+        ("먹는", {"morphemes": 1.0}, ["lunch"]),
+        ("누리호", {"bigrams": 1.0, "morphemes": 0.0}, ["probe"]),
+        ("먹는 누리호", {"bigrams": 1.0, "morphemes": 1.0}, ["lunch", "probe"]),
+    ],
+)
+def test_only_analyses_of_some_weight_are_searched(question: str, weights: dict[str, float], found: list[str]) -> None:
+    assert sorted(hit.id for hit in _index(PARTICLES).search(question, 9, weights=weights)) == found
+
+
+def test_the_weights_of_serving_are_the_default_in_any_order() -> None:
+    index = _index()
+    default = index.search("은행이 쌀 대출 금리를 조사", 9)
+    assert len(default) == 3
+    assert index.search("은행이 쌀 대출 금리를 조사", 9, weights=FIELDS) == default
+    assert index.search("은행이 쌀 대출 금리를 조사", 9, weights=dict(reversed(FIELDS.items()))) == default
+
+
+def test_one_analysis_of_two_scores_as_in_an_index_of_its_own() -> None:
+    both = _index()
+    for name, analyse in korean_analyses(analyzer()).items():
+        alone = LexicalIndex.create({"units": analyse})
+        alone.add(TEXTS, TEXTS.values())
+        alone.commit()
+        for question in ("쌀은 얼마나 수확했나?", "가온호는 어디를 조사했습니까", "금리 내린 은행 쌀"):
+            assert both.search(question, 9, weights={name: 1.0}) == alone.search(question, 9) != []
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"bigrams": 1.0}, {"morphemes": 3.0}, {"bigrams": 1e6, "morphemes": 1e-6}, {"bigrams": 0.01, "morphemes": 0.02}],
+)
+def test_coverage_is_a_share_whatever_the_weights(weights: dict[str, float]) -> None:
+    index = _index()
+    for question in [*TEXTS.values(), "금리", "쌀 쌀 쌀", "은행이 조사한 쌀 수확량"]:
+        for hit in index.search(question, 9, weights=weights):
+            assert 0 < hit.coverage <= 1
+            [same] = index.search(question, 1, ids=[hit.id], weights={name: 8 * w for name, w in weights.items()})
+            assert same.coverage == pytest.approx(hit.coverage, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({"nouns": 1.0}, "Weigh any of bigrams, morphemes"),
+        ({"bigrams": -1.0, "morphemes": 1.0}, "none below 0"),
+        ({"bigrams": float("nan")}, "none below 0"),
+        ({"bigrams": float("inf")}, "none below 0"),
+        ({"bigrams": 0.0, "morphemes": 0.0}, "Give one of bigrams, morphemes a weight"),
+        ({}, "No analysis counts"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(weights: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        _index().search("쌀", 1, weights=weights)
+
+
+def test_an_index_takes_any_analyses_and_opens_with_them(tmp_path: Path) -> None:
+    def words(texts: Sequence[str]) -> list[list[str]]:
+        return [text.split() for text in texts]
+
+    def initials(texts: Sequence[str]) -> list[list[str]]:
+        return [[word[0] for word in text.split()] for text in texts]
+
+    index = LexicalIndex.create({"words": words, "initials": initials}, tmp_path / "own")
+    index.add(PARTICLES, PARTICLES.values())
+    index.commit()
+    reopened = LexicalIndex.open({"words": words, "initials": initials}, tmp_path / "own")
+    assert reopened.search("국회의원", 9, weights={"words": 1.0}) == []  # the passage has 국회의원이
+    assert [hit.id for hit in reopened.search("국회의원이", 9, weights={"words": 1.0})] == ["speech"]
+    both = reopened.search("국어", 9)
+    assert [hit.id for hit in both] == ["speech"]
+    assert both[0].coverage < 0.5  # the initial, but not the word
+
+
+@pytest.mark.parametrize("names", [(), ("id",), ("words", "every")])
+def test_analyses_do_not_take_the_names_of_the_index_itself(tmp_path: Path, names: Sequence[str]) -> None:
+    with pytest.raises(ValueError, match="none named after a field"):
+        LexicalIndex.create(dict.fromkeys(names, analyzer().morphemes_batch), tmp_path / "own")
+    assert not (tmp_path / "own").exists()

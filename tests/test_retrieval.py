@@ -11,6 +11,7 @@ from langchain_core.tools import create_retriever_tool
 
 from rag_app.documents import make_document
 from rag_app.index import Index, build_index
+from rag_app.lexical import FIELDS
 from rag_app.retrieval import HybridRetriever, build_retriever
 
 EMBEDDINGS = DeterministicFakeEmbedding(size=8)
@@ -130,3 +131,30 @@ def test_reciprocal_rank_ignores_a_search_that_found_nothing(index: Index) -> No
 def test_weights_that_make_no_sense_are_refused(index: Index, weights: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="Give 'lexical' and 'dense'"):
         build_retriever(index, weights=weights)
+
+
+def _coverages(index: Index, question: str, **options: Any) -> list[float]:
+    found = build_retriever(index, weights={"lexical": 1.0, "dense": 0.0}, top_n=3, **options).invoke(question)
+    return [document.metadata["stages"]["lexical"]["coverage"] for document in found]
+
+
+@pytest.mark.parametrize("analyses", [{"bigrams": 1.0}, {"morphemes": 1.0, "bigrams": 0.0}, FIELDS])
+def test_lexical_search_weighs_the_analyses(index: Index, analyses: dict[str, float]) -> None:
+    hits = index.snapshot.lexical.search("날씨 소식을 7번째로", 100, weights=analyses)
+    best = sorted((hit.coverage for hit in hits), reverse=True)[:3]
+    assert _coverages(index, "날씨 소식을 7번째로", analyses=analyses) == best
+    assert (_coverages(index, "날씨 소식을 7번째로") == best) == (analyses == FIELDS)
+
+
+def test_both_searches_score_by_the_chosen_analyses(index: Index) -> None:
+    """Also the passages that only the dense search proposed."""
+    hits = {hit.id: hit for hit in index.snapshot.lexical.search("날씨 소식", 100, weights={"bigrams": 1.0})}
+    for document in HybridRetriever(index=index, k=36, candidates=1, analyses={"bigrams": 1.0}).invoke("날씨 소식"):
+        stage = document.metadata["stages"].get("lexical")
+        assert (stage and stage["coverage"]) == (hits[str(document.id)].coverage if document.id in hits else None)
+
+
+@pytest.mark.parametrize("analyses", [{"nouns": 1.0}, {"bigrams": 0.0}, {"bigrams": 2.0, "morphemes": -1.0}, {}])
+def test_analyses_that_make_no_sense_are_refused(index: Index, analyses: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="bigrams, morphemes"):
+        build_retriever(index, analyses=analyses)

@@ -1,14 +1,15 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from langchain_core.callbacks import CallbackManagerForRetrieverRun, Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.retrievers import BaseRetriever
-from pydantic import Field
 
-from eval.systems import SYSTEMS, ask, build_indexes, build_system, document_scores, system_names
+from eval.asking import ask
+from eval.systems import Stock, build_indexes, build_system, system_names, usual_systems
 from rag_app.data.questions import Question
 from rag_app.documents import make_document
 from rag_app.index import Index
@@ -41,25 +42,27 @@ class Backwards(BaseDocumentCompressor):
         return [with_stage(document, "rerank", rank, -rank) for rank, document in enumerate(reversed(documents), 1)]
 
 
-class Listed(BaseRetriever):
-    """Finds a fixed list of passages and notes how many it was asked for."""
-
-    passages: list[Document]
-    asked: list[int] = Field(default_factory=list)
+class Fixed(BaseRetriever):
+    """Finds the same documents for every question."""
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int = 10
     ) -> list[Document]:
-        self.asked.append(k)
-        return self.passages[:k]
-
-
-def passages_of(*doc_ids: str) -> list[Document]:
-    return [Document("글", metadata={"doc_id": doc_id, "score": -float(rank)}) for rank, doc_id in enumerate(doc_ids)]
+        return [with_stage(document, "dense", rank, -rank) for rank, document in enumerate(CORPUS[:k], 1)]
 
 
 def questions(*texts: str) -> list[Question]:
     return [Question(f"q{n}", text, frozenset({"x"}), (), False, {}) for n, text in enumerate(texts)]
+
+
+def stock(indexes: Mapping[str, Index], reranker: BaseDocumentCompressor | None = None, **others: Any) -> Stock:
+    return Stock(indexes, **{"served": {}, "foreign": {}, **others}, passages=len(CORPUS), reranker=reranker)
+
+
+def retriever(
+    name: str, indexes: Mapping[str, Index], reranker: BaseDocumentCompressor | None = None, **others: Any
+) -> BaseRetriever:
+    return build_system(name, stock(indexes, reranker, **others)).retriever
 
 
 @pytest.fixture(scope="module")
@@ -79,14 +82,14 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Index]:
     ],
 )
 def test_each_system_searches_with_what_its_name_says(indexes: dict[str, Index], name: str, stages: set[str]) -> None:
-    [best, *_] = build_system(name, indexes, Backwards()).invoke("국회는 무엇을 의결했나?")
+    [best, *_] = retriever(name, indexes, Backwards()).invoke("국회는 무엇을 의결했나?")
     assert set(best.metadata["stages"]) == stages
 
 
 def test_the_base_and_the_tuned_system_search_their_own_index(tmp_path: Path) -> None:
     models = {"base": DeterministicFakeEmbedding(size=8), "tuned": Topics()}
     indexes = build_indexes(CORPUS, models, tmp_path)
-    assert build_system("tuned", indexes).invoke("금리를 알려 줘")[0].page_content == TOPICS[3]
+    assert retriever("tuned", indexes).invoke("금리를 알려 줘")[0].page_content == TOPICS[3]
     assert indexes["base"].embeddings is models["base"]
     assert indexes["tuned"].embeddings is models["tuned"]
 
@@ -99,69 +102,68 @@ def test_models_with_the_same_weights_share_an_index(tmp_path: Path) -> None:
 
 
 def test_names_come_in_the_order_of_the_table_with_reranking_last() -> None:
-    assert system_names(["base"], rerank=False) == ["lexical", "base", "hybrid"]
-    assert system_names(["base", "tuned"], rerank=False) == list(SYSTEMS)
-    assert system_names(["base"], rerank=True)[3:] == ["lexical+rerank", "base+rerank", "hybrid+rerank"]
+    halves = ["bigrams", "morphemes"]
+    assert system_names(["base"], rerank=False) == [*halves, "lexical", "base", "hybrid"]
+    assert system_names(["base", "tuned"], ["news"], ["mine"], rerank=False)[5:] == [
+        "tuned",
+        "tuned+hybrid",
+        "news",
+        "mine",
+    ]
+    with_reranking = system_names(["base"], rerank=True)
+    assert with_reranking[5:8] == ["bigrams+rerank", "morphemes+rerank", "lexical+rerank"]
+    assert usual_systems(with_reranking)[5:] == ["lexical+rerank", "base+rerank", "hybrid+rerank"]
 
 
 def test_reranking_without_a_reranker_is_refused(indexes: dict[str, Index]) -> None:
     with pytest.raises(ValueError, match="--reranker"):
-        build_system("base+rerank", indexes)
+        retriever("base+rerank", indexes)
 
 
 def test_a_reranker_decides_the_order(indexes: dict[str, Index]) -> None:
     asked = questions("국회는 무엇을 의결했나?")
-    plain = ask(build_system("base", indexes), asked).run["q0"]
-    reranked = ask(build_system("base+rerank", indexes, Backwards()), asked).run["q0"]
-    assert max(plain, key=plain.__getitem__) == CORPUS[0].id
-    assert min(reranked, key=reranked.__getitem__) == CORPUS[0].id
+    plain = ask(retriever("base", indexes), asked)["q0"].found
+    reranked = ask(retriever("base+rerank", indexes, Backwards()), asked)["q0"].found
+    assert next(iter(plain)) == CORPUS[0].id
+    assert list(reranked)[-1] == CORPUS[0].id
 
 
-def test_every_question_is_answered_and_timed_also_when_nothing_is_found() -> None:
-    answers = ask(Listed(passages=[]), questions("하나", "둘"))
-    assert answers.run == {"q0": {}, "q1": {}}
-    assert set(answers.seconds) == {"q0", "q1"}
-    assert all(seconds > 0 for seconds in answers.seconds.values())
+def test_each_analysis_of_words_can_search_alone(indexes: dict[str, Index]) -> None:
+    found = {name: retriever(name, indexes).invoke("예산안")[0] for name in ("bigrams", "morphemes", "lexical")}
+    scores = {name: passage.metadata["stages"]["lexical"]["score"] for name, passage in found.items()}
+    assert scores["bigrams"] + 2 * scores["morphemes"] == pytest.approx(scores["lexical"], rel=1e-5)
 
 
-def test_a_document_of_several_passages_counts_once_at_its_best_rank() -> None:
-    scores = document_scores(passages_of("a", "b", "a", "c", "b"))
-    assert sorted(scores, key=scores.__getitem__, reverse=True) == ["a", "b", "c"]
-    assert scores["c"] < scores["b"] < scores["a"]
+def test_a_served_index_is_searched_as_served_in_its_own_corpus(indexes: dict[str, Index], tmp_path: Path) -> None:
+    served = build_indexes(CORPUS[:2], {"news": Topics()}, tmp_path)
+    system = build_system("news", stock(indexes, served=served))
+    assert system.passages == 2
+    [best, *_] = system.retriever.invoke("국회는 무엇을 의결했나?")
+    assert set(best.metadata["stages"]) == {"lexical", "dense", "fusion"}
 
 
-def test_neighbours_with_the_same_score_stay_tied() -> None:
-    found = [
-        Document("글", metadata={"doc_id": doc_id, "score": score}) for doc_id, score in [("b", 1), ("a", 1), ("c", 0)]
-    ]
-    scores = document_scores(found)
-    assert scores["a"] == scores["b"] > scores["c"]
+def test_a_foreign_retriever_can_be_reranked(indexes: dict[str, Index]) -> None:
+    system = build_system("mine+rerank", stock(indexes, Backwards(), foreign={"mine": Fixed()}))
+    assert system.index_bytes is None
+    found = system.retriever.invoke("질문", k=3)
+    assert [passage.id for passage in found] == [document.id for document in reversed(CORPUS[:3])]
+    assert build_system("mine", stock(indexes, foreign={"mine": Fixed()})).retriever.invoke("질문", k=1)[0].id == (
+        CORPUS[0].id
+    )
 
 
-def test_the_order_served_counts_even_against_the_scores() -> None:
-    found = [Document("글", metadata={"doc_id": doc_id, "score": score}) for doc_id, score in [("a", 0.1), ("b", 0.9)]]
-    scores = document_scores(found)
-    assert scores["a"] > scores["b"]
-
-
-def test_more_passages_are_fetched_until_they_come_from_k_documents() -> None:
-    long = ["long"] * 70
-    retriever = Listed(passages=passages_of(*long, *(f"d{n}" for n in range(50))))
-    answers = ask(retriever, questions("질문"), k=10)
-    assert len(answers.run["q0"]) >= 10
-    assert retriever.asked[1:] == [30, 60, 120]  # the first call warms up
-
-
-def test_fetching_stops_when_there_are_no_more_documents() -> None:
-    retriever = Listed(passages=passages_of(*["long"] * 60))
-    assert len(ask(retriever, questions("질문"), k=10).run["q0"]) == 1
-    assert retriever.asked[1:] == [30, 60, 120]
+def test_a_system_counts_the_parts_of_the_index_that_it_needs(indexes: dict[str, Index]) -> None:
+    sizes = {name: build_system(name, stock(indexes)).index_bytes or 0 for name in ("lexical", "base", "hybrid")}
+    documents = sizes["lexical"] + sizes["base"] - sizes["hybrid"]
+    assert 0 < documents < sizes["base"] < sizes["lexical"] < sizes["hybrid"]
+    vectors = sizes["base"] - documents
+    assert vectors >= 4 * len(CORPUS) * len(TOPICS)
 
 
 def test_long_documents_still_bring_k_distinct_ones(tmp_path: Path) -> None:
     long = make_document(" ".join(f"국회는 {n}번째 예산안을 의결했다." for n in range(2500)))
     short = [make_document(f"국회는 {n}월에 쉰다.") for n in range(12)]
     indexes = build_indexes([long, *short], {"base": Topics()}, tmp_path)
-    lexical, question = build_system("lexical", indexes), "국회는 예산안을 의결했나?"
+    lexical, question = retriever("lexical", indexes), "국회는 예산안을 의결했나?"
     assert {passage.metadata["doc_id"] for passage in lexical.invoke(question)} == {long.id}
-    assert len(ask(lexical, questions(question)).run["q0"]) >= 10
+    assert len(ask(lexical, questions(question))["q0"].found) >= 10

@@ -10,7 +10,7 @@ from langchain_core.documents import Document
 from rag_app.data.beir import is_beir, load_beir, read_corpus
 from rag_app.data.records import Question as Question
 from rag_app.data.records import RetrievalData as RetrievalData
-from rag_app.data.sources import NAMED, file_rows, folder_rows
+from rag_app.data.sources import NAMED, all_split_files, file_rows, folder_rows
 from rag_app.documents import load_documents, make_document
 from rag_app.korean import normalise
 from rag_app.tables import QUESTION_NAMES, USUAL_COLUMNS, USUAL_NAMES, Columns, Row, table_records
@@ -58,14 +58,45 @@ def load_passages(source: str | Path) -> list[Document]:
         ImportError: ``"klue"`` without the datasets library.
         ConnectionError: ``"klue"`` without a connection.
     """
+    if str(source) in NAMED or is_beir(Path(source)):
+        return all_passages(source)
+    return list(load_documents(source))
+
+
+def all_passages(source: str | Path, *, columns: Columns = USUAL_COLUMNS) -> list[Document]:
+    """Return the passages of all splits of a data set, each text once: as many as a question can be searched in.
+
+    Of ``"sample"`` these are all articles, of ``"klue"`` the contexts of both splits, of a BEIR folder its corpus, and
+    of a folder the contexts of every table that has train, validation (valid, val, dev) or test in its name. A single
+    file has only its own.
+
+    Args:
+        source: What `load_retrieval_data` takes.
+        columns: Likewise.
+
+    Raises:
+        FileNotFoundError: There is nothing at the path.
+        ValueError: A file is broken; names it and the place.
+        ImportError: ``"klue"`` without the datasets library.
+        ConnectionError: ``"klue"`` without a connection.
+    """
+    path = Path(source)
     if str(source) == "sample":
         return sample_documents()
     if str(source) in NAMED:
-        parts = [load_retrieval_data(source, split=split).passages for split in ("train", "validation")]
-        return list((parts[0] | parts[1]).values())
-    if is_beir(Path(source)):
-        return list(read_corpus(Path(source))[0].values())
-    return list(load_documents(source))
+        parts = {split: NAMED[str(source)](split) for split in ("train", "validation")}
+    elif not path.exists():
+        raise FileNotFoundError(f"There is no file or folder {path}. By name there are {', '.join(NAMED)}")
+    elif is_beir(path):
+        return list(read_corpus(path)[0].values())
+    else:
+        files = all_split_files(path) if path.is_dir() else [path]
+        parts = {str(file): file_rows(file, "") for file in files}
+    found = (passage for name, rows in parts.items() for row in rows if (passage := _passage(row, columns, name)))
+    passages: dict[str, Document] = {}
+    for passage in found:
+        passages.setdefault(passage.metadata["doc_id"], passage)
+    return list(passages.values())
 
 
 def sample_documents() -> list[Document]:
@@ -79,12 +110,11 @@ def _from_rows(rows: Iterable[Row], columns: Columns, source: str) -> RetrievalD
     questions: list[Question] = []
     ids: Counter[str] = Counter()
     for number, row in enumerate(rows, start=1):
+        passage = _passage(row, columns, source)
+        if passage is None:
+            raise ValueError(f"{source}: {row.place}: the context is empty")
+        passages.setdefault(passage.metadata["doc_id"], passage)
         try:
-            record = next(table_records([row], columns), None)
-            if record is None:
-                raise ValueError(f"{row.place}: the context is empty")
-            passage = make_document(record.pop("text"), **record)
-            passages.setdefault(passage.metadata["doc_id"], passage)
             question = _question(row, passage.metadata["doc_id"], columns)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
@@ -96,6 +126,15 @@ def _from_rows(rows: Iterable[Row], columns: Columns, source: str) -> RetrievalD
     if not questions:
         raise ValueError(f"{source} holds no question. Its rows need a column {' or '.join(QUESTION_NAMES)}")
     return RetrievalData(passages, questions)
+
+
+def _passage(row: Row, columns: Columns, source: str) -> Document | None:
+    """Return the passage of a row; None if it has no text."""
+    try:
+        record = next(table_records([row], columns), None)
+        return None if record is None else make_document(record.pop("text"), **record)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def _question(row: Row, doc_id: str, columns: Columns) -> Question | None:

@@ -1,7 +1,7 @@
 """Where rows come from: the bundled sample, KLUE on the Hub, a file, a folder of files."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -93,14 +93,17 @@ def split_files(folder: Path, split: str) -> list[Path]:
     Raises:
         FileNotFoundError: There is none.
     """
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in ROWS)
-    name = re.compile(rf"(?<![a-z])(?:{'|'.join(split_names(split))})(?![a-z])")
-    if wanted := [path for path in paths if name.search(path.stem.lower())]:
+    if wanted := _tables_named(folder, split_names(split)):
         return wanted
     raise FileNotFoundError(
         f"{folder}: none of its tables has {' or '.join(split_names(split))} in its name: "
-        f"{', '.join(path.name for path in paths) or 'it has none'}"
+        f"{', '.join(path.name for path in _tables(folder)) or 'it has none'}"
     )
+
+
+def all_split_files(folder: Path) -> list[Path]:
+    """Return the tables in a folder with the name of any usual split in theirs, sorted."""
+    return _tables_named(folder, [name for names in _SPLIT_NAMES.values() for name in names])
 
 
 def split_names(split: str) -> tuple[str, ...]:
@@ -110,6 +113,16 @@ def split_names(split: str) -> tuple[str, ...]:
 
 NAMED: dict[str, Callable[[str], Iterator[Row]]] = {"sample": sample_rows, "klue": partial(klue_rows, "mrc")}
 """The data sets with questions that go by a name, each read by its split."""
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in ROWS)
+
+
+def _tables_named(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return the tables of a folder with one of these words in their name."""
+    name = re.compile(rf"(?<![a-z])(?:{'|'.join(names)})(?![a-z])")
+    return [path for path in _tables(folder) if name.search(path.stem.lower())]
 
 
 def _check_hub() -> None:

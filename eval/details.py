@@ -1,0 +1,44 @@
+"""What a benchmark was run with, so that somebody can run it again."""
+
+import argparse
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from eval.machine import machine
+from rag_app.provenance import commit, versions
+
+_PACKAGES = (
+    "korean-rag",
+    "faiss-cpu",
+    "ir_measures",
+    "kiwipiepy",
+    "langchain-core",
+    "sentence-transformers",
+    "tantivy",
+    "torch",
+    "transformers",
+)
+
+
+def describe_run(arguments: argparse.Namespace, argv: list[str] | None = None) -> dict[str, Any]:
+    """Return the details of `eval.results.Results`, without the seconds.
+
+    Args:
+        arguments: As they were parsed.
+        argv: As they were given; those of this process if None.
+    """
+    given = sys.argv[1:] if argv is None else argv
+    return {
+        "command": shlex.join(["python", "-m", "eval.hit_rate", *given]),
+        "arguments": {
+            name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()
+        },
+        "data": f"{arguments.data}, {arguments.split}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "versions": versions(_PACKAGES),
+        "machine": machine(),
+    }

@@ -1,0 +1,193 @@
+"""The command line of the benchmark."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from eval.metrics import measures
+from eval.run_folder import RunFolder
+from rag_app.models import EMBEDDED
+from rag_app.settings import name_or_none
+
+PROTOCOLS = ("clean", "tutorial")
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of ``python -m eval.hit_rate``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.hit_rate",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_data(parser.add_argument_group("data"))
+    _add_systems(parser.add_argument_group("systems"))
+    _add_measuring(parser.add_argument_group("what is measured"))
+    _add_output(parser.add_argument_group("output"))
+    return parser
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raise what would otherwise only come up after all the work.
+
+    Raises:
+        OSError: A file or folder cannot be written.
+        ImportError: ir_measures is not installed.
+    """
+    measures(arguments.k)
+    if arguments.report:
+        RunFolder.check(arguments.report, overwrite=arguments.overwrite)
+    if arguments.json and arguments.json != "-":
+        path = Path(arguments.json)
+        if path.is_dir():
+            raise IsADirectoryError(f"--json names a folder, {path}. Name a file in it")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"Cannot write {path}: no permission in the folder {path.parent}")
+
+
+def _add_data(data: argparse._ArgumentGroup) -> None:
+    data.add_argument(
+        "--data",
+        default="sample",
+        metavar="SOURCE",
+        help="'sample' (the bundled news, default), 'klue' (KLUE-MRC from the Hub), a KLUE-MRC or KorQuAD json file, "
+        "a jsonl, csv or tsv file with question and context, a folder of these, a BEIR folder",
+    )
+    data.add_argument("--split", default="validation", help="of data that has splits (default: %(default)s)")
+    data.add_argument(
+        "--distractors",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="add the passages of another data set, or of a file or folder of documents, to the corpus; repeatable. "
+        "The other splits of --data are in it already",
+    )
+    data.add_argument(
+        "--trained-on",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="questions that a model was trained on, to look for them here; repeatable. Models of finetune tell theirs",
+    )
+    data.add_argument(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help="ask a random sample of N questions only (the tutorial protocol: instead of 1,000)",
+    )
+    data.add_argument("--seed", type=int, default=0, help="chooses the sample of --limit (default: %(default)s)")
+    data.add_argument("--text-column", metavar="NAME", help="column of --data that holds the passage")
+    data.add_argument("--title-column", metavar="NAME", help="column of --data that holds the passage's title")
+
+
+def _add_systems(systems: argparse._ArgumentGroup) -> None:
+    systems.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="[LABEL=]NAME",
+        help="embedding model to compare with the base, a folder or a Hub id[@revision]; repeatable. The first without "
+        "a label is `tuned`",
+    )
+    systems.add_argument("--base", default=EMBEDDED, metavar="NAME", help="embedding model of `base` and `hybrid`")
+    systems.add_argument(
+        "--reranker",
+        type=name_or_none,
+        default=EMBEDDED,
+        metavar="NAME",
+        help="of `+rerank`: 'embedded' (default), a folder, a Hub id[@revision], or 'none' to leave it out",
+    )
+    systems.add_argument(
+        "--index",
+        action="append",
+        default=[],
+        metavar="[LABEL=]DIR",
+        help="also measure a rag-app index with its own corpus; repeatable",
+    )
+    systems.add_argument(
+        "--retriever",
+        action="append",
+        default=[],
+        metavar="[LABEL=]MODULE:OBJECT",
+        help="also measure a LangChain retriever, or what a function makes of the list of documents; repeatable",
+    )
+    systems.add_argument(
+        "--systems", type=_names, metavar="NAME,NAME", help="measure these only, in this order; 'list' prints them all"
+    )
+
+
+def _add_measuring(measuring: argparse._ArgumentGroup) -> None:
+    measuring.add_argument(
+        "--protocol",
+        choices=(*PROTOCOLS, "both"),
+        default="clean",
+        help="clean (default): every text once, all splits' contexts as corpus, answerable questions, unanswerable "
+        "ones as a test of abstention; tutorial: as published, 1,000 questions and their contexts with duplicates",
+    )
+    measuring.add_argument("--k", type=_positive, default=10, help="where the measures cut off (default: %(default)s)")
+    measuring.add_argument(
+        "--one-at-a-time", action="store_true", help="tutorial protocol: ask one question at a time, not all at once"
+    )
+    measuring.add_argument(
+        "--robustness",
+        nargs="?",
+        type=_names,
+        const=(),
+        metavar="NAME,NAME",
+        help="also ask the questions otherwise (typos, no spaces, ...), of all systems or these",
+    )
+    measuring.add_argument(
+        "--paraphrases",
+        default="rtt_question",
+        metavar="NAME",
+        help="column with the question in other words, for --robustness (default: %(default)s)",
+    )
+    measuring.add_argument(
+        "--scaling",
+        nargs="?",
+        type=_names,
+        const=(),
+        metavar="NAME,NAME",
+        help="also measure on smaller corpora, all systems or these",
+    )
+
+
+def _add_output(output: argparse._ArgumentGroup) -> None:
+    output.add_argument(
+        "--report",
+        type=Path,
+        metavar="DIR",
+        help="write a page (index.html), report.md, results.json and per-query files; the same command goes on where "
+        "it was interrupted",
+    )
+    output.add_argument("--overwrite", action="store_true", help="replace what is in --report")
+    output.add_argument("--json", metavar="FILE", help="also write the results as JSON; '-' writes them to stdout")
+    output.add_argument(
+        "--compare",
+        nargs=2,
+        type=Path,
+        metavar=("A", "B"),
+        help="measure nothing; compare two reports or JSON files, B with A",
+    )
+    output.add_argument(
+        "--gate",
+        type=Path,
+        metavar="FILE",
+        help="exit with status 3 if a measure is significantly lower than in this earlier report or JSON file",
+    )
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+_positive.__name__ = "positive number"  # argparse: "invalid positive number value: '0'"
+
+
+def _names(text: str) -> Sequence[str]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
