@@ -9,6 +9,7 @@ from langchain_core.documents import Document
 from eval.properties import slice_questions
 from eval.results import Answer, ProtocolResult, Results
 from eval.trec import ranking
+from eval.verdict import best_system, main_measure, measures_of
 from rag_app.data.records import Question
 
 MOST_CHARACTERS = 3_000_000
@@ -104,11 +105,13 @@ def _difficulty(ranks: Sequence[int]) -> tuple[int, int]:
 
 
 def _protocol(shown: _Shown, records: list[dict[str, Any]]) -> dict[str, Any]:
+    names = list(shown.result.systems)
     questions = [question for question, _ in shown.questions[: len(records)]]
     groups = slice_questions(shown.result.benchmark._replace(questions=questions)) if questions else []
     places = {question.id: place for place, question in enumerate(questions)}
     return {
-        "systems": list(shown.result.systems),
+        "systems": names,
+        "best": names.index(best_system(shown.result, main_measure(measures_of(shown.result)))) if names else 0,
         "total": len(shown.result.benchmark.questions),
         "questions": records,
         "groups": [[kind, name, [places[id_] for id_ in ids]] for kind, name, ids in groups],

@@ -1,4 +1,4 @@
-"""The command line of the benchmark."""
+"""The command line of the benchmark, and what other programs share of it."""
 
 import argparse
 import os
@@ -21,7 +21,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    _add_data(parser.add_argument_group("data"))
+    data = add_data(parser)
+    data.add_argument(
+        "--trained-on",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="questions that a model was trained on, to look for them here; repeatable. Models of finetune tell theirs",
+    )
     _add_systems(parser.add_argument_group("systems"))
     _add_measuring(parser.add_argument_group("what is measured"))
     _add_output(parser.add_argument_group("output"))
@@ -36,10 +43,19 @@ def check(arguments: argparse.Namespace) -> None:
         ImportError: ir_measures is not installed.
     """
     measures(arguments.k)
+    check_json(arguments.json)
     if arguments.report:
         RunFolder.check(arguments.report, overwrite=arguments.overwrite)
-    if arguments.json and arguments.json != "-":
-        path = Path(arguments.json)
+
+
+def check_json(name: str | None) -> None:
+    """Raise what will keep ``--json`` from being written.
+
+    Raises:
+        OSError: It is a folder, or in one where nothing can be written.
+    """
+    if name and name != "-":
+        path = Path(name)
         if path.is_dir():
             raise IsADirectoryError(f"--json names a folder, {path}. Name a file in it")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,13 +63,15 @@ def check(arguments: argparse.Namespace) -> None:
             raise PermissionError(f"Cannot write {path}: no permission in the folder {path.parent}")
 
 
-def _add_data(data: argparse._ArgumentGroup) -> None:
+def add_data(parser: argparse.ArgumentParser, more: str = "") -> argparse._ArgumentGroup:
+    """Add the options that say what is asked of which corpus; ``more`` tells what else --data takes."""
+    data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
         default="sample",
         metavar="SOURCE",
         help="'sample' (the bundled news, default), 'klue' (KLUE-MRC from the Hub), a KLUE-MRC or KorQuAD json file, "
-        "a jsonl, csv or tsv file with question and context, a folder of these, a BEIR folder",
+        "a jsonl, csv or tsv file with question and context, a folder of these, a BEIR folder" + more,
     )
     data.add_argument("--split", default="validation", help="of data that has splits (default: %(default)s)")
     data.add_argument(
@@ -65,21 +83,15 @@ def _add_data(data: argparse._ArgumentGroup) -> None:
         "The other splits of --data are in it already",
     )
     data.add_argument(
-        "--trained-on",
-        action="append",
-        default=[],
-        metavar="SOURCE",
-        help="questions that a model was trained on, to look for them here; repeatable. Models of finetune tell theirs",
-    )
-    data.add_argument(
         "--limit",
-        type=_positive,
+        type=positive,
         metavar="N",
         help="ask a random sample of N questions only (the tutorial protocol: instead of 1,000)",
     )
-    data.add_argument("--seed", type=int, default=0, help="chooses the sample of --limit (default: %(default)s)")
+    data.add_argument("--seed", type=int, default=0, help="of everything drawn at random (default: %(default)s)")
     data.add_argument("--text-column", metavar="NAME", help="column of --data that holds the passage")
     data.add_argument("--title-column", metavar="NAME", help="column of --data that holds the passage's title")
+    return data
 
 
 def _add_systems(systems: argparse._ArgumentGroup) -> None:
@@ -91,6 +103,10 @@ def _add_systems(systems: argparse._ArgumentGroup) -> None:
         help="embedding model to compare with the base, a folder or a Hub id[@revision]; repeatable. The first without "
         "a label is `tuned`",
     )
+    systems.add_argument(
+        "--query-prompt", metavar="TEXT", help="put before every question by the models of --model: 'query: ' for E5"
+    )
+    systems.add_argument("--document-prompt", metavar="TEXT", help="put before every passage by them: 'passage: '")
     systems.add_argument("--base", default=EMBEDDED, metavar="NAME", help="embedding model of `base` and `hybrid`")
     systems.add_argument(
         "--reranker",
@@ -126,7 +142,7 @@ def _add_measuring(measuring: argparse._ArgumentGroup) -> None:
         help="clean (default): every text once, all splits' contexts as corpus, answerable questions, unanswerable "
         "ones as a test of abstention; tutorial: as published, 1,000 questions and their contexts with duplicates",
     )
-    measuring.add_argument("--k", type=_positive, default=10, help="where the measures cut off (default: %(default)s)")
+    measuring.add_argument("--k", type=positive, default=10, help="where the measures cut off (default: %(default)s)")
     measuring.add_argument(
         "--one-at-a-time", action="store_true", help="tutorial protocol: ask one question at a time, not all at once"
     )
@@ -179,14 +195,15 @@ def _add_output(output: argparse._ArgumentGroup) -> None:
     )
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Return a number from 1."""
     number = int(text)
     if number < 1:
         raise ValueError
     return number
 
 
-_positive.__name__ = "positive number"  # argparse: "invalid positive number value: '0'"
+positive.__name__ = "positive number"  # argparse: "invalid positive number value: '0'"
 
 
 def _names(text: str) -> Sequence[str]:

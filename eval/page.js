@@ -74,16 +74,13 @@ function matches(question, words) {
 }
 
 function setUpProtocol() {
-  const { systems, questions, groups } = protocol();
-  const last = systems.length - 1;
-  const misses = systems.map((_, system) => questions.filter((question) => question.ranks[system] !== 1).length);
-  const best = misses.indexOf(Math.min(...misses));
+  const { systems, best, groups } = protocol();
   const boxes = systems.map((name, system) => {
     const label = make("label");
     const box = make("input");
     box.type = "checkbox";
     box.value = String(system);
-    box.checked = system === best || system === (best === 0 ? last : 0);
+    box.checked = system === best || system === (best === 0 ? systems.length - 1 : 0);
     label.append(box, make("span", "", name));
     return label;
   });

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
@@ -125,11 +126,10 @@ def _content(results: Results, markup: type[str]) -> dict[str, Any]:
 
 
 def data_name(details: Mapping[str, Any]) -> str:
-    """Return what a run was measured on, from its details."""
-    data = details.get("data", "")
-    if isinstance(data, Mapping):
-        return ", ".join(str(value) for value in data.values() if value) or "Retrieval benchmark"
-    return str(data) or "Retrieval benchmark"
+    """Return what a run was measured on, from its details; of a path only the last part."""
+    data = details.get("data") or ""
+    text = ", ".join(str(value) for value in data.values() if value) if isinstance(data, Mapping) else str(data)
+    return re.sub(r"[^,]*[/\\](?=[^,/\\])", "", text) or "Retrieval benchmark"
 
 
 def facts(results: Results) -> list[str]:

@@ -77,7 +77,10 @@ def prepare(arguments: argparse.Namespace, say: Say) -> Setup:
     for protocol, benchmark in benchmarks.items():
         say(describe(protocol, benchmark, data))
     with timing(seconds, "models"):
-        loaded = {label: load_embeddings(name) for label, name in {BASE: arguments.base, **models}.items()}
+        loaded = {BASE: load_embeddings(arguments.base)}
+        given = {option: getattr(arguments, option) for option in ("query_prompt", "document_prompt")}
+        prompts = {option: prompt for option, prompt in given.items() if prompt is not None}
+        loaded |= {label: load_embeddings(name, **prompts) for label, name in models.items()}
         reranker = load_reranker(arguments.reranker, top_n=None) if arguments.reranker is not None else None
     stock = Stock({}, {}, {}, 0, reranker)
     if "clean" in benchmarks:

@@ -15,7 +15,6 @@ there is none by a sentence cut out of the text. The output says so: these are m
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,9 @@ from typing import Any
 from eval.analyses import SERVING, Candidate, Measured, candidates, measure
 from eval.known_items import asks_questions, known_items, without_title
 from eval.metrics import measures
+from eval.options import add_data, check_json, positive
 from eval.protocols import Benchmark, clean
+from eval.report import write_text
 from eval.results import Pair
 from eval.statistics import enough_rounds, holm, interval
 from rag_app.data.questions import all_passages, load_passages, load_retrieval_data
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         # 2. Data and tokenizers: whatever is wrong with them shows before anything slow begins
         try:
-            _check(arguments)
+            measures(arguments.k)
+            check_json(arguments.json)
             table = candidates(analyzer(), arguments.tokenizer)
             made = not asks_questions(arguments.data)
             benchmark = _load_benchmark(arguments, made=made)
@@ -96,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if arguments.json == "-":
                 sys.stdout.write(text)
             else:
-                Path(arguments.json).write_text(text, "utf-8")
+                write_text(Path(arguments.json), text)
     if interrupted:
         missing = ", ".join(name for name in table if name not in measured) or "anything"
         print(f"\nInterrupted. Finished: {', '.join(measured) or 'nothing'}. Not measured: {missing}.", file=sys.stderr)
@@ -167,33 +169,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--data",
-        default="sample",
-        metavar="SOURCE",
-        help="'sample' (the bundled news, default), 'klue' (KLUE-MRC from the Hub), a KLUE-MRC or KorQuAD json file, "
-        "a jsonl, csv or tsv file with question and context, a folder of these, a BEIR folder; or a file or folder of "
-        "articles without questions",
-    )
-    data.add_argument("--split", default="validation", help="of data that has splits (default: %(default)s)")
-    data.add_argument(
-        "--distractors",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="add the passages of another data set, or of a file or folder of documents, to the corpus; repeatable. "
-        "The other splits of --data are in it already",
-    )
-    data.add_argument("--limit", type=_positive, metavar="N", help="ask a random sample of N questions only")
-    data.add_argument(
-        "--seed",
-        type=int,
-        default=0,
-        help="chooses the sample of --limit and cut-out sentences (default: %(default)s)",
-    )
-    data.add_argument("--text-column", metavar="NAME", help="column of --data that holds the passage")
-    data.add_argument("--title-column", metavar="NAME", help="column of --data that holds the passage's title")
+    add_data(parser, "; or a file or folder of articles without questions")
     parser.add_argument(
         "--tokenizer",
         action="append",
@@ -202,31 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="also measure the word pieces of a tokenizer.json of the tokenizers library; repeatable",
     )
-    parser.add_argument("--k", type=_positive, default=10, help="where the measures cut off (default: %(default)s)")
+    parser.add_argument("--k", type=positive, default=10, help="where the measures cut off (default: %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="also write the results as JSON; '-' writes them to stdout")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
-_positive.__name__ = "positive number"  # argparse: "invalid positive number value: '0'"
-
-
-def _check(arguments: argparse.Namespace) -> None:
-    """Raise what would otherwise only come up after all the work."""
-    measures(arguments.k)
-    if arguments.json and arguments.json != "-":
-        path = Path(arguments.json)
-        if path.is_dir():
-            raise IsADirectoryError(f"--json names a folder, {path}. Name a file in it")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(f"Cannot write {path}: no permission in the folder {path.parent}")
 
 
 def _load_benchmark(arguments: argparse.Namespace, *, made: bool) -> Benchmark:

@@ -61,6 +61,8 @@ class ModelEmbeddings(Embeddings):
             texts: Passages or questions, any number.
             query: Whether they are questions, for models that treat the two differently.
             progress: Whether to show a progress bar.
+            unit_length: Whether to scale a transformer's vectors to length 1. Without it they are as the model gives
+                them, as some programs search them by L2 distance; everything here compares cosines.
         """
 
     @property

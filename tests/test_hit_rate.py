@@ -34,8 +34,8 @@ def data(tmp_path: Path) -> str:
 def embedded(tiny_static: Path, tiny_linear_reranker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The miniature static model and a reranker over it stand in for the embedded ones."""
 
-    def load(name: str | Path = "embedded") -> ModelEmbeddings:
-        return load_embeddings(tiny_static if name == "embedded" else name)
+    def load(name: str, **prompts: str) -> ModelEmbeddings:
+        return load_embeddings(tiny_static if name == "embedded" else name, **prompts)  # type: ignore[arg-type]
 
     def load_either(name: str, *, top_n: int | None) -> RerankingCompressor:
         return load_reranker(tiny_linear_reranker if name == "embedded" else name, top_n=top_n)
@@ -127,6 +127,21 @@ def test_systems_can_be_chosen_and_labelled(data: str, tmp_path: Path, tiny_sent
     model = f"mini={tiny_sentence_transformer}"
     chosen = "bigrams+rerank,mini,mini+hybrid"
     assert list(systems(run(tmp_path, "--data", data, "--model", model, "--systems", chosen))) == chosen.split(",")
+
+
+def test_models_get_the_prompts_that_are_given(
+    data: str, tmp_path: Path, tiny_transformer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, str]] = []
+
+    def load(name: str, **prompts: str) -> ModelEmbeddings:
+        seen.append(prompts)
+        return load_embeddings(tiny_transformer, **prompts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("eval.preparing.load_embeddings", load)
+    prompts = ["--query-prompt", "query: ", "--document-prompt", "passage: "]
+    run(tmp_path, "--data", data, "--model", str(tiny_transformer), *prompts, "--systems", "tuned")
+    assert seen == [{}, {"query_prompt": "query: ", "document_prompt": "passage: "}]
 
 
 def test_a_list_of_the_systems_can_be_had_without_a_run(data: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from eval.asking import PASSAGES
 from eval.measuring import compare_systems, measure_flat, measure_system, times
 from eval.memory import forget_peak, peak_memory
 from eval.protocols import Benchmark
-from eval.results import Answer
+from eval.results import Answer, Scores
 from eval.systems import System
 from rag_app.data.questions import Question
 from rag_app.stages import with_stage
@@ -80,7 +80,7 @@ def test_times_are_percentiles_and_stages_add_up() -> None:
 
 def test_measures_that_agree_on_every_question_share_their_comparisons() -> None:
     result = measure_system("letters", SYSTEM, BENCHMARK, k=10, protocol="clean", journals=no_journal)
-    zero = {measure: dict.fromkeys(scores, 0.0) for measure, scores in result.scores.items()}
+    zero: dict[str, Scores] = {measure: dict.fromkeys(scores, 0.0) for measure, scores in result.scores.items()}
     pairs = compare_systems({"letters": result, "nothing": result._replace(scores=zero)})
     assert pairs["mrr@10"] is pairs["map@10"]  # one right document for each question
     assert pairs["mrr@10"] is not pairs["ndcg@10"]

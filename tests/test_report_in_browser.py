@@ -258,6 +258,11 @@ def test_a_long_passage_shows_where_the_answer_is_and_all_of_it_when_asked(visit
     assert passage.locator("mark").all_inner_texts() == ["32미터"]
 
 
+def test_the_best_system_is_chosen_at_first(visit: "Callable[..., Page]") -> None:
+    chosen = visit().locator("#systems label:has(:checked)").all_inner_texts()
+    assert chosen == ["bigrams", best_system(make_results().protocols["clean"], MEASURE)]
+
+
 def test_nothing_found_is_said(visit: "Callable[..., Page]") -> None:
     page = visit()
     _choose(page, "base")

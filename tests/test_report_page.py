@@ -7,7 +7,7 @@ from bs4 import BeautifulSoup
 
 from eval import explorer
 from eval.explorer import explorer_data
-from eval.page import page
+from eval.page import data_name, page
 from eval.results import Results
 from eval.tables import pair_matrix, robustness_table, score_table
 from eval.verdict import best_system, difference, level_systems
@@ -192,3 +192,9 @@ def test_tables_have_as_many_cells_as_columns() -> None:
     result = make_results().protocols["clean"]
     for table in (score_table(result), pair_matrix(result, MEASURE)):
         assert {len(row) for row in table.rows} == {len(table.header)}
+
+
+def test_of_a_path_the_title_has_the_last_part() -> None:
+    assert data_name({"data": "../data/질문 모음/dev.json, validation"}) == "dev.json, validation"
+    assert data_name({"data": "sample, validation"}) == "sample, validation"
+    assert data_name({}) == "Retrieval benchmark"
