@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.metrics import measures
+from eval.page import check_installed
 from eval.run_folder import RunFolder
 from rag_app.models import EMBEDDED
 from rag_app.settings import name_or_none
@@ -40,11 +41,12 @@ def check(arguments: argparse.Namespace) -> None:
 
     Raises:
         OSError: A file or folder cannot be written.
-        ImportError: ir_measures is not installed.
+        ImportError: ir_measures or, for a report, Jinja2 is not installed.
     """
     measures(arguments.k)
     check_json(arguments.json)
     if arguments.report:
+        check_installed()
         RunFolder.check(arguments.report, overwrite=arguments.overwrite)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from eval.cells import Table
@@ -54,16 +55,20 @@ class Plot(NamedTuple):
     narrow: str
 
 
+def check_installed() -> None:
+    """Raise ImportError if Jinja2, which a page is made with, is missing."""
+    if find_spec("jinja2") is None:
+        raise ImportError("The report needs Jinja2: pip install 'korean-rag[eval]'")
+
+
 def page(results: Results) -> str:
     """Return the page.
 
     Raises:
         ImportError: Jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise ImportError("The report needs Jinja2: pip install 'korean-rag[eval]'") from error
+    check_installed()
+    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined)

@@ -14,8 +14,10 @@ from eval.cells import (
     p_text,
     percent_cell,
 )
-from eval.results import Pair, ProtocolResult, Results, Slice, Times
-from eval.verdict import LEVEL, best_system, difference, level_systems, main_measure, measures_of
+from eval.results import Pair, ProtocolResult, Results, Times
+from eval.statistics import holm
+from eval.verdict import LEVEL, best_system, best_systems, difference, level_systems, main_measure, measures_of
+from rag_app.significance import Comparison
 
 _STAGES = ("encode", "lexical", "dense", "fusion", "rerank", "other")
 
@@ -23,13 +25,13 @@ _STAGES = ("encode", "lexical", "dense", "fusion", "rerank", "other")
 def score_table(result: ProtocolResult) -> Table:
     """Return each system's measures with their intervals, and its times."""
     measures = measures_of(result)
-    best = {measure: best_system(result, measure) for measure in measures}
-    level = {measure: level_systems(result, measure) for measure in measures}
+    best = {measure: best_systems(result, measure) for measure in measures}
+    level = {measure: level_systems(result, measure) - best[measure] for measure in measures}
     rows = [
         [
             Cell(name),
             *(
-                mean_cell(system.intervals[measure], best=name == best[measure], level=name in level[measure])
+                mean_cell(system.intervals[measure], best=name in best[measure], level=name in level[measure])
                 for measure in measures
             ),
             *_time_cells(system.times),
@@ -145,20 +147,19 @@ def robustness_table(results: Results, measure: str) -> Table:
     """Return what each way of asking otherwise costs each system."""
     slices = [one for one in results.slices if one.changes]
     names = _systems(one.changes for one in slices)
+    found = {(one.name, name): own[measure] for one in slices for name, own in one.changes.items() if measure in own}
+    corrected = dict(zip(found, holm([comparison.p for comparison in found.values()]), strict=True))
+    cells = {place: _otherwise_cell(comparison, corrected[place]) for place, comparison in found.items()}
     rows = [
-        [
-            Cell(one.name),
-            count_cell(one.questions),
-            *(_otherwise_cell(one, name, measure) for name in names),
-        ]
+        [Cell(one.name), count_cell(one.questions), *(cells.get((one.name, name), Cell("–")) for name in names)]
         for one in slices
     ]
     return Table(
         f"What asking otherwise changes, {measure}",
         ["asked with", "questions", *names],
         rows,
-        "The difference to the same questions as they are. Bold where p < 0.05 (paired randomisation test, each by "
-        "itself, not corrected). Colour in steps of 0.04.",
+        "The difference to the same questions as they are. Bold where p < 0.05 (paired randomisation test, corrected "
+        "for all differences in the table, Holm). Colour in steps of 0.04.",
     )
 
 
@@ -244,12 +245,9 @@ def _pair_cell(pair: Pair | None) -> Cell:
     return change_cell(pair.comparison, significant=pair.corrected_p < LEVEL)._replace(detail=detail)
 
 
-def _otherwise_cell(one: Slice, name: str, measure: str) -> Cell:
-    comparison = one.changes.get(name, {}).get(measure)
-    if comparison is None:
-        return Cell("–")
+def _otherwise_cell(comparison: Comparison, corrected_p: float) -> Cell:
     detail = f"{comparison.before:.3f} → {comparison.after:.3f}"
-    return change_cell(comparison, 0.04, significant=comparison.p < LEVEL)._replace(detail=detail)
+    return change_cell(comparison, 0.04, significant=corrected_p < LEVEL)._replace(detail=detail)
 
 
 def _systems(by_system: Iterable[Mapping[str, object]]) -> Sequence[str]:

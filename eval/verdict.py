@@ -26,6 +26,12 @@ def best_system(result: ProtocolResult, measure: str) -> str:
     return min(result.systems, key=lambda name: (-_mean(result, name, measure), p50(result.systems[name])))
 
 
+def best_systems(result: ProtocolResult, measure: str) -> set[str]:
+    """Return all systems with the highest mean."""
+    highest = _mean(result, best_system(result, measure), measure) if result.systems else 0.0
+    return {name for name in result.systems if _mean(result, name, measure) == highest}
+
+
 def level_systems(result: ProtocolResult, measure: str) -> set[str]:
     """Return the systems that cannot be told apart from the best: their corrected p is not below 5%."""
     best = best_system(result, measure)

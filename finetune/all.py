@@ -63,10 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     sources = args.validation or [source for source in args.train or ["klue"] if source in NAMED]
     if not sources:
         print("\nNo benchmark: give questions that were not trained on with --validation.")
-    for source in sources:
+    if args.recipe == "tutorial":
+        models += [f"--base={sts}", "--protocol=both"]
+    for number, source in enumerate(sources, start=1):
         others = _options("distractors", [*(args.train or ["klue"]), *(args.validation or [])])
-        report = args.output / f"hit_rate-{Path(source).stem}.json"
-        if status := _run([BENCHMARK, f"--data={source}", *others, *models, f"--json={report}"]):
+        report = args.output / ("benchmark" if len(sources) == 1 else f"benchmark-{number}")
+        if status := _run([BENCHMARK, f"--data={source}", *others, *models, f"--report={report}", "--overwrite"]):
             return status
     print(f"\nAll of it is in {args.output}.")
     return 0

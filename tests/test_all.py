@@ -59,7 +59,8 @@ def test_the_tutorials_chain(programs: Programs) -> None:
         ["finetune.cross_encoder", "--output=models/reranker", "--model=klue/roberta-small", *shared],
         [
             *("eval.hit_rate", "--data=klue", "--distractors=klue", "--model=models/mrc"),
-            *("--reranker=models/reranker", "--json=models/hit_rate-klue.json"),
+            *("--reranker=models/reranker", "--base=models/sts", "--protocol=both"),
+            *("--report=models/benchmark", "--overwrite"),
         ],
     ]
 
@@ -68,7 +69,7 @@ def test_a_static_model_needs_neither_the_first_step_nor_the_third(programs: Pro
     options = ["--model", "embedded", "--train", "a.jsonl", "--train", "b.jsonl", "--validation", "c.jsonl"]
     assert chain.main([*options, "--output", "out", "--device", "cpu"]) == 0
     data = ["--train=a.jsonl", "--train=b.jsonl", "--validation=c.jsonl"]
-    report = ["--json=out/hit_rate-c.json"]
+    report = ["--report=out/benchmark", "--overwrite"]
     others, shared = [f"--distractors={name}.jsonl" for name in "abc"], ["--recipe=default", "--seed=42"]
     assert programs.calls == [
         ["finetune.mrc", "--output=out/mrc", "--model=embedded", *data, *shared, "--device=cpu"],
@@ -101,6 +102,13 @@ def test_the_benchmark_never_asks_what_was_trained_on(programs: Programs, capsys
     assert "No benchmark: give questions that were not trained on with --validation." in capsys.readouterr().out
     assert chain.main(["--model", "embedded", "--train", "a.jsonl", "--train", "sample", "--output", "two"]) == 0
     assert programs.calls[-1][:2] == ["eval.hit_rate", "--data=sample"]
+
+
+def test_every_set_of_questions_gets_a_report_of_its_own(programs: Programs) -> None:
+    sources = ["--validation", "one/dev.jsonl", "--validation", "two/dev.jsonl"]
+    assert chain.main(["--model", "embedded", "--train", "a.jsonl", *sources]) == 0
+    reports = [option for call in programs.calls for option in call if option.startswith("--report")]
+    assert reports == ["--report=models/benchmark-1", "--report=models/benchmark-2"]
 
 
 @pytest.mark.parametrize(("program", "names"), [("sts", ["sts"]), ("mrc", ["sts", "mrc"])])

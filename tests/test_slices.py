@@ -4,14 +4,11 @@ import pytest
 
 from eval.properties import FEWEST
 from eval.protocols import Benchmark
-from eval.results import Scores, Slice
+from eval.results import Scores
 from eval.slices import (
     ASKED_OTHERWISE,
     changed_slices,
-    cost_table,
     property_slices,
-    slice_table,
-    text_table,
 )
 from eval.statistics import interval
 from rag_app.data.questions import Question
@@ -80,50 +77,3 @@ def test_systems_have_to_be_asked_the_same_questions() -> None:
     after = {**one_system(ALL), **one_system({"q00": 1.0}, "lexical")}
     with pytest.raises(ValueError, match="lexical was not asked the same 20 questions as hybrid"):
         changed_slices(before, {"typos": after})
-
-
-def slices() -> list[Slice]:
-    worse = {**ALL, **dict.fromkeys(IDS[:8], 0.5)}
-    little = {**ALL, "q00": 0.0}
-    before = {**one_system(ALL), **one_system(ALL, "base")}
-    after = {
-        "typos": {**one_system(worse), **one_system(little, "base")},
-        "no spaces": one_system(ALL),
-    }
-    return [*changed_slices(before, after), *property_slices(benchmark(), one_system(ALL))]
-
-
-def test_the_cost_of_each_way_stands_beside_its_score_with_a_star_where_it_is_significant() -> None:
-    assert cost_table(slices(), "mrr@10") == [
-        ["asked otherwise", "questions", "hybrid", "base"],
-        ["typos", "20", "0.800 (-0.200*)", "0.950 (-0.050)"],
-        ["no spaces", "20", "1.000 (+0.000)", ""],  # base was not asked so
-    ]
-    assert cost_table(slices()[2:], "mrr@10") == []
-
-
-def test_a_star_is_corrected_for_the_number_of_cells() -> None:
-    worse = one_system({**ALL, **dict.fromkeys(IDS[:7], 0.5)})  # p = 2 / 2 ** 7 = 0.016
-    ways = {"typos": worse, **{str(number): one_system(ALL) for number in range(3)}}
-    found = changed_slices(one_system(ALL), ways)
-    assert cost_table(found[:3], "mrr@10")[1][2] == "0.825 (-0.175*)"  # 3 * 0.016 is below 0.05
-    assert cost_table(found, "mrr@10")[1][2] == "0.825 (-0.175)"  # 4 * 0.016 is not
-
-
-def test_the_scores_of_a_slice_stand_with_their_interval() -> None:
-    header, first, _ = slice_table(slices(), "mrr@10")
-    assert header == ["slice", "", "questions", "hybrid"]
-    assert first == ["section", "경제", "10", "1.000 (0.722 to 1.000)"]
-    assert slice_table(slices()[:2], "mrr@10") == []
-
-
-def test_the_text_lines_up_though_hangul_is_twice_as_wide() -> None:
-    text = text_table(slices(), "mrr@10")
-    costs, properties = text.split("\n\n")
-    assert len({line.index("20") for line in costs.splitlines()[1:]}) == 1
-    assert properties.splitlines() == [
-        "slice          questions  hybrid",
-        "section  경제  10         1.000 (0.722 to 1.000)",
-        "section  정치  10         1.000 (0.722 to 1.000)",
-    ]
-    assert text_table([], "mrr@10") == ""
