@@ -6,15 +6,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from eval.asked_otherwise import asked_otherwise
 from eval.asking import ask_at_once
-from eval.checking import check_search, check_setup
-from eval.health import text
+from eval.health.checking import check_search, check_setup
+from eval.health.questions import text
 from eval.measuring import Journals, compare_systems, intervals, measure_flat, measure_system, score
 from eval.preparing import Say, Setup, timing
 from eval.protocols import Benchmark, corpus_sizes, needed_passages, shrink
 from eval.results import Finding, Interval, ProtocolResult, Results, Scaling, Scores, Slice, SystemResult
-from eval.slices import changed_slices, property_slices
+from eval.slices.asked_otherwise import asked_otherwise
+from eval.slices.scores import changed_slices, property_slices
 from eval.systems import RERANK, System, build_indexes, build_system
 from eval.tutorial import FlatRetriever, build_flat
 

@@ -23,7 +23,8 @@ from eval.compare import compare_text
 from eval.details import describe_run
 from eval.gate import gate, gate_text
 from eval.preparing import Setup, identity, possible_systems, prepare
-from eval.report import text_report, write_report, write_text
+from eval.report.folder import write_report, write_text
+from eval.report.screen import text_report
 from eval.run_folder import RunFolder
 from eval.saved import parse_saved, read_saved, to_json
 

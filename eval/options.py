@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.metrics import measures
-from eval.page import check_installed
+from eval.report.page import check_installed
 from eval.run_folder import RunFolder
 from rag_app.models import EMBEDDED
 from rag_app.settings import name_or_none

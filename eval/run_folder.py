@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval.report import write_text
+from eval.report.folder import write_text
 
 RESULTS = "results.json"
 ANSWERS = "answers"

@@ -28,7 +28,7 @@ from eval.known_items import asks_questions, known_items, without_title
 from eval.metrics import measures
 from eval.options import add_data, check_json, positive
 from eval.protocols import Benchmark, clean
-from eval.report import write_text
+from eval.report.folder import write_text
 from eval.results import Pair
 from eval.statistics import enough_rounds, holm, interval
 from rag_app.data.questions import all_passages, load_passages, load_retrieval_data

@@ -1,6 +1,6 @@
 import pytest
 
-from eval.asked_for import OTHER, asked_for
+from eval.slices.asked_for import OTHER, asked_for
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from eval.asked_otherwise import PARAPHRASE, WAYS, asked_otherwise
+from eval.slices.asked_otherwise import PARAPHRASE, WAYS, asked_otherwise
 from rag_app.data.questions import Question
 
 TEXT = "한빛 3호의 태양전지판은 언제 완전히 열렸나요?"

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from langchain_core.documents import Document
 
-from eval import health
-from eval.health import (
+from eval.health import questions as health
+from eval.health.questions import (
     check_answers,
     check_duplicates,
     check_lexical,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 
-from eval.leakage import check_leakage, check_training, training_sources
+from eval.health.leakage import check_leakage, check_training, training_sources
 from eval.protocols import Benchmark
 from rag_app.data.questions import Question, RetrievalData, load_passages, load_retrieval_data
 from rag_app.documents import make_document

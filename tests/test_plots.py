@@ -3,8 +3,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from eval.drawing import Axis, Box, linear_ticks, log_axis, log_ticks, place_labels, spread, text_width
-from eval.plots import FULL, NARROW, interval_plot, pareto_front, quality_latency_plot, scaling_plot, stage_plot
+from eval.report.drawing import Axis, Box, linear_ticks, log_axis, log_ticks, place_labels, spread, text_width
+from eval.report.plots import FULL, NARROW, interval_plot, pareto_front, quality_latency_plot, scaling_plot, stage_plot
 from tests.benchmark_results import MEASURE, SKILL, make_results
 
 SYSTEMS = make_results().protocols["clean"].systems

@@ -1,7 +1,7 @@
 from typing import Any
 
-from eval.properties import FEWEST, slice_questions
 from eval.protocols import Benchmark
+from eval.slices.properties import FEWEST, slice_questions
 from rag_app.data import load_retrieval_data, sample_documents
 from rag_app.data.questions import Question
 from rag_app.documents import make_document

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from eval import report
-from eval.markdown import markdown_report
-from eval.report import file_names, text_report, text_table, write_report, write_text
+from eval.report.folder import file_names, write_report, write_text
+from eval.report.markdown import markdown_report
+from eval.report.screen import LEGEND, text_report, text_table
+from eval.report.verdict import best_system, difference, level_systems, summary
 from eval.results import Results
-from eval.verdict import best_system, difference, level_systems, summary
 from tests.benchmark_results import HOSTILE, MEASURE, make_results
 
 pytest.importorskip("jinja2", reason="the eval extra is not installed")
@@ -202,4 +202,4 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 
 def test_the_legend_explains_every_mark() -> None:
-    assert {"±", "*", "≈"} <= set(report.LEGEND)
+    assert {"±", "*", "≈"} <= set(LEGEND)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eval.verdict import best_system
+from eval.report.verdict import best_system
 from tests.benchmark_results import HOSTILE, HOSTILE_END, MEASURE, make_results
 
 pytest.importorskip("jinja2", reason="the eval extra is not installed")
@@ -53,7 +53,7 @@ CONTRASTS = """
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from eval.page import page
+    from eval.report.page import page
 
     path = tmp_path_factory.mktemp("report") / "index.html"
     path.write_text(page(make_results()), "utf-8")

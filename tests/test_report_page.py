@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from eval import explorer
-from eval.explorer import explorer_data
-from eval.page import data_name, page
+from eval.report import explorer
+from eval.report.explorer import explorer_data
+from eval.report.page import data_name, page
+from eval.report.tables import pair_matrix, robustness_table, score_table
+from eval.report.verdict import best_system, difference, level_systems
 from eval.results import Results
-from eval.tables import pair_matrix, robustness_table, score_table
-from eval.verdict import best_system, difference, level_systems
 from tests.benchmark_results import HOSTILE, HOSTILE_END, MEASURE, make_results
 
 pytest.importorskip("jinja2", reason="the eval extra is not installed")

@@ -2,10 +2,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from eval.properties import FEWEST
 from eval.protocols import Benchmark
 from eval.results import Scores
-from eval.slices import (
+from eval.slices.properties import FEWEST
+from eval.slices.scores import (
     ASKED_OTHERWISE,
     changed_slices,
     property_slices,

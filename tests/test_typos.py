@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval import typos as module
-from eval.typos import from_strokes, to_strokes, typos
+from eval.slices import typos as module
+from eval.slices.typos import from_strokes, to_strokes, typos
 
 QUESTION = "한빛 3호의 태양전지판은 언제 완전히 열렸나요?"
 SYLLABLES = st.text(st.characters(min_codepoint=ord("가"), max_codepoint=ord("힣")), min_size=1)

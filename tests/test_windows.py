@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from eval import health
+from eval.health import questions as health
+from eval.health.windows import check_reranker, check_tokens, check_window
 from eval.protocols import Benchmark
-from eval.windows import check_reranker, check_tokens, check_window
 from rag_app.compressors import load_reranker
 from rag_app.data.questions import Question
 from rag_app.documents import make_document

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eval.asking import PASSAGES, ask_at_once
-from eval.health import check_answers, check_duplicates, check_lexical
+from eval.health.leakage import check_leakage, check_training
+from eval.health.questions import check_answers, check_duplicates, check_lexical
+from eval.health.windows import check_reranker, check_tokens, check_window
 from eval.labels import labelled
-from eval.leakage import check_leakage, check_training
 from eval.measuring import score
 from eval.preparing import Setup
 from eval.protocols import Benchmark
 from eval.results import Finding
 from eval.systems import BASE, System
-from eval.windows import check_reranker, check_tokens, check_window
 from rag_app.compressors import RerankingCompressor
 from rag_app.models import EMBEDDED, resolve_model
 

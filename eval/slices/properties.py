@@ -9,8 +9,8 @@ from math import inf
 import numpy as np
 from langchain_core.documents import Document
 
-from eval.asked_for import asked_for
 from eval.protocols import Benchmark
+from eval.slices.asked_for import asked_for
 from rag_app.data.questions import Question
 from rag_app.documents import searchable_text
 from rag_app.extractive import QUESTION_WORDS

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from langchain_core.documents import Document
 
-from eval.health import TOLERATED, mean, sample, sample_note
+from eval.health.questions import TOLERATED, mean, sample, sample_note
 from eval.protocols import Benchmark
 from eval.results import Finding
 from rag_app.compressors import RerankingCompressor

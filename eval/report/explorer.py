@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 
-from eval.properties import slice_questions
+from eval.report.trec import ranking
+from eval.report.verdict import best_system, main_measure, measures_of
 from eval.results import Answer, ProtocolResult, Results
-from eval.trec import ranking
-from eval.verdict import best_system, main_measure, measures_of
+from eval.slices.properties import slice_questions
 from rag_app.data.records import Question
 
 MOST_CHARACTERS = 3_000_000

@@ -7,8 +7,8 @@ kilobytes. The same results give the same text.
 
 from collections.abc import Mapping, Sequence
 
-from eval.cells import ms, with_interval
-from eval.drawing import (
+from eval.report.cells import ms, with_interval
+from eval.report.drawing import (
     LINE,
     Axis,
     Box,
@@ -25,8 +25,8 @@ from eval.drawing import (
     text_width,
     to_text,
 )
+from eval.report.tables import stage_names
 from eval.results import Scaling, SystemResult
-from eval.tables import stage_names
 
 FULL, HALF, NARROW = 900, 552, 350
 """Pixels: what fits into a desktop's page, two beside each other there, and what fits into a telephone's."""

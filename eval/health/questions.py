@@ -3,8 +3,8 @@
     findings = [*check_duplicates(benchmark), *check_answers(benchmark)]
     print(text(findings))
 
-What models read is looked at in `eval.windows`, what they know already in `eval.leakage`. Where a check would take long
-it looks at a sample, and says so.
+What models read is looked at in `eval.health.windows`, what they know already in `eval.health.leakage`. Where a check
+would take long it looks at a sample, and says so.
 """
 
 import random

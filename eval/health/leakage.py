@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from eval.health import counted, question_key
+from eval.health.questions import counted, question_key
 from eval.protocols import Benchmark
 from eval.results import Finding
 from rag_app.data.questions import Question, RetrievalData, load_passages, load_retrieval_data

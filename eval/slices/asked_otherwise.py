@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eval.typos import typos
+from eval.slices.typos import typos
 from rag_app.data.questions import Question
 from rag_app.korean import analyzer, normalise
 
@@ -32,7 +32,7 @@ def without_spaces(question: Question, seed: int = 0) -> str:
 
 
 def with_typos(question: Question, seed: int = 0) -> str:
-    """Return the question with the slips of `eval.typos.typos`; different from it if it has Hangul syllables."""
+    """Return the question with the slips of `eval.slices.typos.typos`; different from it if it has Hangul syllables."""
     return typos(question.text, random.Random(f"{seed}:{question.id}"))  # noqa: S311
 
 

@@ -10,11 +10,10 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from eval.cells import Table
-from eval.explorer import explorer_data
-from eval.plots import FULL, HALF, NARROW, interval_plot, quality_latency_plot, scaling_plot, stage_plot
-from eval.results import Interval, ProtocolResult, Results
-from eval.tables import (
+from eval.report.cells import Table
+from eval.report.explorer import explorer_data
+from eval.report.plots import FULL, HALF, NARROW, interval_plot, quality_latency_plot, scaling_plot, stage_plot
+from eval.report.tables import (
     abstention_table,
     pair_matrix,
     pairs_table,
@@ -26,7 +25,8 @@ from eval.tables import (
     slice_table,
     stage_table,
 )
-from eval.verdict import main_measure, measures_of, summary
+from eval.report.verdict import main_measure, measures_of, summary
+from eval.results import Interval, ProtocolResult, Results
 
 PROTOCOLS = {
     "clean": "Find each question's passage among all passages, every text once. Passages of all parts of the data are "
@@ -187,7 +187,7 @@ def _span(interval: Interval) -> str:
 
 
 def _packaged(name: str) -> str:
-    return files("eval").joinpath(name).read_text("utf-8")
+    return files("eval.report").joinpath(name).read_text("utf-8")
 
 
 def _digest(text: str) -> str:

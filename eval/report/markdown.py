@@ -4,10 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from eval.cells import Cell, Table
-from eval.page import PROTOCOLS, data_name, facts
-from eval.results import Results
-from eval.tables import (
+from eval.report.cells import Cell, Table
+from eval.report.page import PROTOCOLS, data_name, facts
+from eval.report.tables import (
     abstention_table,
     pairs_table,
     robustness_table,
@@ -18,7 +17,8 @@ from eval.tables import (
     slice_table,
     stage_table,
 )
-from eval.verdict import main_measure, measures_of, summary
+from eval.report.verdict import main_measure, measures_of, summary
+from eval.results import Results
 
 
 def markdown_report(results: Results) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from eval.properties import slice_questions
 from eval.protocols import Benchmark
 from eval.results import Interval, Scores, Slice
+from eval.slices.properties import slice_questions
 from eval.statistics import interval
 from rag_app.significance import Comparison, compare
 
@@ -17,7 +17,7 @@ AllScores = Mapping[str, Mapping[str, Scores]]
 
 
 def property_slices(benchmark: Benchmark, scores: AllScores) -> list[Slice]:
-    """Return what the systems score on each slice of `eval.properties.slice_questions`.
+    """Return what the systems score on each slice of `eval.slices.properties.slice_questions`.
 
     Args:
         benchmark: What was asked.
@@ -36,8 +36,8 @@ def changed_slices(before: AllScores, after: Mapping[str, AllScores]) -> list[Sl
 
     Args:
         before: The scores of the questions as they are.
-        after: By the name of the way (see `eval.asked_otherwise`), those of the questions asked so, or of some of
-            them: they are compared with the same ones.
+        after: By the name of the way (see `eval.slices.asked_otherwise`), those of the questions asked so, or of some
+            of them: they are compared with the same ones.
 
     Raises:
         ValueError: The systems have not been asked the same questions, or ones that were not asked before.

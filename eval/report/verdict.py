@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from eval.cells import ms, with_interval
+from eval.report.cells import ms, with_interval
 from eval.results import Pair, ProtocolResult, SystemResult
 from rag_app.significance import Comparison
 

@@ -1,0 +1,1 @@
+"""Questions of one kind, and questions asked otherwise."""
