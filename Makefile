@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INDEX ?= .index
 PORT ?= 8501
+ODQA ?= ../shared/data/odqa_ko
+BENCH := $(BIN)/python -m eval.hit_rate --protocol both --overwrite \
+	--robustness lexical,base,hybrid,hybrid+rerank --scaling lexical,base,hybrid
 
 .PHONY: help install run test lint format bench clean
 
@@ -37,8 +40,10 @@ format: install ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## hit rate and time of every system on the sample's validation questions
-	$(BIN)/python -m eval.hit_rate --data sample --distractors sample
+bench: install ## measure every retrieval system on the sample and, where present, on $(ODQA); reports in reports/
+	$(BENCH) --data sample --report reports/sample
+	@if [ -d "$(ODQA)" ]; then set -x; $(BENCH) --data "$(ODQA)" --report reports/odqa_ko; \
+		else echo "There is no $(ODQA): name a folder of questions with ODQA=..."; fi
 
 clean: ## remove what make has made
-	rm -rf .venv .index dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .index dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache reports/sample reports/odqa_ko

@@ -1,9 +1,11 @@
+import json
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
+from eval.hit_rate import main as hit_rate
 from rag_app.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -26,6 +28,17 @@ def test_the_example_runs_as_written(
     assert "[1]" in answer
 
 
+def test_the_retriever_of_ones_own_is_measured_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "my_search.py").write_text(_example("docs/evaluation.md"), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    options = ["--limit", "5", "--systems", "base,mine"]
+    assert hit_rate(["--retriever", "mine=my_search:make", *options, "--json", "results.json"]) == 0
+    systems = json.loads(Path("results.json").read_text("utf-8"))["protocols"]["clean"]["systems"]
+    assert systems["mine"]["hit_rate@10"] == systems["base"]["hit_rate@10"] > 0
+
+
 @pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
 def test_the_commands_run_as_written(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -43,11 +56,11 @@ def test_both_languages_show_the_same_example() -> None:
     assert _example("README.md") == _example("README.ko.md")
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md", "docs/finetuning.md", "docs/evaluation.md"])
 def test_links_and_make_targets_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#]+)\)", text):
-        assert link.startswith("https://") or (ROOT / link).exists(), link
+        assert link.startswith("https://") or (ROOT / name).parent.joinpath(link).exists(), link
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"^make (\w+)", text, re.MULTILINE):
         assert f"\n{target}:" in makefile, target
