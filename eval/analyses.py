@@ -7,24 +7,23 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter, process_time, thread_time
+from time import process_time, thread_time
 from typing import NamedTuple
 
 from langchain_core.documents import Document
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from eval.asking import ask, warm_up
 from eval.metrics import question_scores
 from eval.protocols import Benchmark
 from eval.results import Scores
 from rag_app.documents import searchable_text
 from rag_app.korean import CONTENT_TAGS, Analyzer
-from rag_app.lexical import Analysis, LexicalIndex, korean_analyses
+from rag_app.lexical import Analysis, LexicalIndex, LexicalRetriever, korean_analyses
 from rag_app.models import EMBEDDED, resolve_model
 
 SERVING = "bigrams+morphemes"
-PASSAGES = 30
-"""How many passages a search looks at first, as in serving."""
 
 NOUN_TAGS = CONTENT_TAGS - {"VV", "VA", "MAG", "XR"}
 """What is left of `CONTENT_TAGS` without verbs, adjectives, adverbs and roots."""
@@ -63,7 +62,7 @@ class Measured(NamedTuple):
         index_seconds: Of the processor, over all cores, to analyse and index all passages: what else the machine does
             meanwhile changes it little.
         index_bytes: On disk.
-        question_seconds: To analyse and search a question; the median.
+        question_seconds: To analyse and search a question, through LangChain; the median.
     """
 
     scores: dict[str, Scores]
@@ -137,35 +136,30 @@ def measure(
         k: Where the measures cut off.
         name: Stands before the progress bars on stderr.
     """
-    texts = [searchable_text(passage) for passage in passages]
-    doc_ids = {str(passage.id): str(passage.metadata["doc_id"]) for passage in passages}
+    documents = {str(passage.id): passage for passage in passages}
     for analyse in candidate.analyses.values():  # what is loaded on first use is no passage's time
         list(analyse([_WARM_UP]))
     counts = {field: _Count(analyse) for field, analyse in candidate.analyses.items()}
-    run: dict[str, dict[str, float]] = {}
-    seconds: list[float] = []
     with TemporaryDirectory(prefix="tokenizers-") as folder:
         path = Path(folder, "index")
+        texts = [searchable_text(passage) for passage in passages]
         start = process_time()
         index = LexicalIndex.create(counts, path)
-        index.add(doc_ids, tqdm(texts, desc=f"{name}: indexing", unit="passage", leave=False))
+        index.add(documents, tqdm(texts, desc=f"{name}: indexing", unit="passage", leave=False))
         index.commit()
         index_seconds = process_time() - start - sum(count.seconds for count in counts.values())
         index_bytes = sum(file.stat().st_size for file in path.iterdir())
-        index = LexicalIndex.open(candidate.analyses, path)
-        index.search(_WARM_UP, PASSAGES)
-        for question in tqdm(benchmark.questions, desc=f"{name}: asking", unit="question", leave=False):
-            start = perf_counter()
-            run[question.id] = _search(index, question.text, k, doc_ids)
-            seconds.append(perf_counter() - start)
-    scores = question_scores(benchmark.qrels(), run, k)
+        retriever = LexicalRetriever(index=LexicalIndex.open(candidate.analyses, path), documents=documents)
+        warm_up(retriever)
+        answers = ask(retriever, benchmark.questions, k=k, name=f"{name}: asking")
+    scores = question_scores(benchmark.qrels(), {id_: answer.found for id_, answer in answers.items()}, k)
     return Measured(
         scores={measure: scores[measure] for measure in ("hit_rate@1", f"hit_rate@{k}", f"mrr@{k}")},
         units=sum(count.units for count in counts.values()),
         distinct=sum(len(count.distinct) for count in counts.values()),
         index_seconds=index_seconds,
         index_bytes=index_bytes,
-        question_seconds=median(seconds),
+        question_seconds=median(answer.seconds for answer in answers.values()),
     )
 
 
@@ -213,16 +207,3 @@ def _unknown(tokenizer: Tokenizer, model: Mapping[str, object]) -> object:
 
 def _each(take_apart: Callable[[str], Sequence[str]]) -> Analysis:
     return lambda texts: map(take_apart, texts)
-
-
-def _search(index: LexicalIndex, question: str, k: int, doc_ids: Mapping[str, str]) -> dict[str, float]:
-    """Return the scores of k documents, looking at twice as many passages until there are so many or no more."""
-    count = max(PASSAGES, k)
-    while True:
-        hits = index.search(question, count)
-        scores: dict[str, float] = {}
-        for hit in hits:
-            scores.setdefault(doc_ids[hit.id], hit.score)
-        if len(scores) >= k or len(hits) < count:
-            return scores
-        count *= 2

@@ -136,18 +136,21 @@ def document_scores(passages: Iterable[Document]) -> dict[str, float]:
 
 
 def read_journal(path: Path) -> dict[str, Answer]:
-    """Return the answers in a journal by question id, none if there is no such file; a line cut short is removed."""
+    """Return the answers in a journal by question id, none if there is no such file.
+
+    From the first line on that is cut short or damaged the file is cut off, so that the rest is asked again.
+    """
     if not path.exists():
         return {}
     answers = {}
     whole = 0
     content = path.read_bytes()
     for line in content.splitlines(keepends=True):
-        if not line.endswith(b"\n"):
+        try:
+            id_, answer = _parse(line)
+        except (KeyError, TypeError, ValueError):
             break
-        record = json.loads(line)
-        found = {doc_id: float(score) for doc_id, score in record["found"]}
-        answers[record["id"]] = Answer(found, record["seconds"], record["stages"], record["evidence"])
+        answers[id_] = answer
         whole += len(line)
     if whole < len(content):
         with path.open("r+b") as file:
@@ -158,7 +161,16 @@ def read_journal(path: Path) -> dict[str, Answer]:
 def _write_down(journal: Path, answers: dict[str, Answer]) -> None:
     journal.parent.mkdir(parents=True, exist_ok=True)
     with journal.open("a", encoding="utf-8") as file:
-        file.writelines(f"{json.dumps(_record(id_, answer), ensure_ascii=False)}\n" for id_, answer in answers.items())
+        # Escaped, as an id may hold half of a surrogate pair; and in one piece.
+        file.write("".join(f"{json.dumps(_record(id_, answer))}\n" for id_, answer in answers.items()))
+
+
+def _parse(line: bytes) -> tuple[str, Answer]:
+    if not line.endswith(b"\n"):
+        raise ValueError("cut short")
+    record = json.loads(line)
+    found = {doc_id: float(score) for doc_id, score in record["found"]}
+    return record["id"], Answer(found, record["seconds"], record["stages"], record["evidence"])
 
 
 def _record(id_: str, answer: Answer) -> dict[str, Any]:

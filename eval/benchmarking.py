@@ -40,6 +40,7 @@ class Benchmarking:
         self._health: list[Finding] = []
         self._slices: list[Slice] = []
         self._scaling: Scaling | None = None
+        self._asked_otherwise = False
         self._complete = False
 
     def run(self) -> None:
@@ -74,7 +75,7 @@ class Benchmarking:
             for name in self._names(protocol)
             if name not in finished
         ]
-        ways = ["robustness"] if self._setup.robust and not any(s.changes for s in self._slices) else []
+        ways = ["robustness"] if self._setup.robust and not self._asked_otherwise else []
         return systems + ways + (["scaling"] if self._setup.scaled and self._scaling is None else [])
 
     def _names(self, protocol: str) -> list[str]:
@@ -113,10 +114,11 @@ class Benchmarking:
                 scores[name] = _main(score(asked, answers, self._k))
             as_asked = {name: _main(self._systems["clean"][name].scores) for name in systems}
             self._slices += changed_slices(as_asked, {way: scores})
+        self._asked_otherwise = True
 
     def _scale(self, benchmark: Benchmark, folder: Path) -> None:
         """Measure on smaller corpora; that of the whole corpus is known."""
-        sizes = corpus_sizes(len(needed_passages(benchmark)), len(benchmark.corpus))
+        sizes = corpus_sizes(max(1, len(needed_passages(benchmark))), len(benchmark.corpus))
         found: dict[str, dict[str, list[Interval]]] = {name: {} for name in self._setup.scaled}
         for size in sizes[:-1]:
             smaller = shrink(benchmark, size, seed=self._arguments.seed)

@@ -8,6 +8,7 @@ from eval.results import Interval
 from eval.saved import Saved, SavedProtocol
 from eval.statistics import difference_interval, holm
 from rag_app.significance import Comparison, compare
+from rag_app.text_tables import aligned
 
 LEVEL = 0.05
 """How often chance alone may be taken for a change, at most."""
@@ -101,7 +102,8 @@ def text_table(changes: Sequence[Change], questions: Mapping[str, int], *, legen
         legend: Stands below.
     """
     tables = [
-        "\n".join([title, *_aligned([_HEADER, *map(_row, group)])]) for title, group in _by_protocol(changes, questions)
+        f"{title}\n{aligned([_HEADER, *map(_row, group)], labels=2)}"
+        for title, group in _by_protocol(changes, questions)
     ]
     return "\n\n".join([*tables, legend])
 
@@ -208,11 +210,4 @@ def _row(change: Change) -> list[str]:
         f"{difference.low:+.3f} to {difference.high:+.3f}",
         *(f"{count:,}" for count in (comparison.wins, comparison.losses, comparison.ties)),
         f"{p}{'*' if change.corrected_p < LEVEL else ' '}",
-    ]
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([*map(str.ljust, row[:2], widths[:2]), *map(str.rjust, row[2:], widths[2:])]).rstrip() for row in rows
     ]

@@ -10,7 +10,7 @@ from typing import Any
 from eval.machine import machine
 from rag_app.provenance import commit, versions
 
-_PACKAGES = (
+PACKAGES = (
     "korean-rag",
     "faiss-cpu",
     "ir_measures",
@@ -36,9 +36,10 @@ def describe_run(arguments: argparse.Namespace, argv: list[str] | None = None) -
         "arguments": {
             name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()
         },
-        "data": f"{arguments.data}, {arguments.split}",
+        # A single file is taken for whichever split one wants.
+        "data": arguments.data if Path(arguments.data).is_file() else f"{arguments.data}, {arguments.split}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
-        "versions": versions(_PACKAGES),
+        "versions": versions(PACKAGES),
         "machine": machine(),
     }

@@ -2,10 +2,10 @@
 
 import importlib
 import inspect
-import math
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -193,18 +193,11 @@ def _takes_k(retriever: BaseRetriever) -> bool:
 def _scores(documents: Sequence[Document]) -> list[float]:
     """Return scores that fall in the order of the documents: their own where they do, else those of their ranks."""
     own = [document.metadata.get("score") for document in documents]
-    numbers = [float(score) for score in own if score is not None and _is_finite(score)]
-    falls = all(first >= second for first, second in pairwise(numbers))
-    if len(numbers) == len(documents) and falls and len(set(numbers)) > 1:  # a rating of 5 for all is no score
-        return numbers
+    scores = [float(score) for score in own if isinstance(score, Real)]
+    falls = all(first >= second for first, second in pairwise(scores))
+    if len(scores) == len(own) and falls and len(set(scores)) > 1:  # a rating of 5 for all is no score
+        return scores
     return [-float(rank) for rank in range(len(documents))]
-
-
-def _is_finite(score: Any) -> bool:
-    try:
-        return not isinstance(score, bool | str) and math.isfinite(score)
-    except TypeError:
-        return False
 
 
 def _describe(value: Any) -> str:

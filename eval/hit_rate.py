@@ -13,6 +13,7 @@ after a warm-up; loading models and building indexes are reported apart.
 """
 
 import argparse
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,11 @@ from eval.benchmarking import Benchmarking
 from eval.compare import compare_text
 from eval.details import describe_run
 from eval.gate import gate, gate_text
-from eval.preparing import Setup, identity, possible_systems, prepare
+from eval.identity import identity
+from eval.preparing import Say, Setup, possible_systems, prepare
 from eval.report.folder import write_report, write_text
 from eval.report.screen import text_report
+from eval.results import Results
 from eval.run_folder import RunFolder
 from eval.saved import parse_saved, read_saved, to_json
 
@@ -39,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     say = partial(print, file=sys.stderr if arguments.json == "-" else sys.stdout, flush=True)
     benchmarking: Benchmarking | None = None
+    folder: RunFolder | None = None
     interruption: BaseException | None = None
     try:
         # 2. Data and models: whatever is wrong with them shows before anything slow begins
@@ -66,21 +70,23 @@ def main(argv: list[str] | None = None) -> int:
         return _stop(interruption)
 
     # 4. Report
-    results = benchmarking.results(describe_run(arguments, argv))
-    if results.protocols:
-        say(f"\n{text_report(results)}")
-        if arguments.json == "-":
-            sys.stdout.write(to_json(results))
-        elif arguments.json:
-            write_text(Path(arguments.json), to_json(results))
+    try:
+        results = benchmarking.results(describe_run(arguments, argv))
+        _show(results, arguments, say)
+        if folder and interruption is None:
+            write_report(results, folder.path)
+            folder.finish()
+            say(f"\nReport: {folder.path / 'index.html'}")
+    except (KeyboardInterrupt, OSError) as error:
+        interruption = interruption or error
+    finally:
+        if folder:
+            folder.release()
     if interruption is not None:
+        missing = ", ".join(benchmarking.missing()) or "nothing, but not all of it is written"
         kept = " The same command goes on from there." if folder else ""
-        print(f"\nInterrupted. Not measured: {', '.join(benchmarking.missing())}.{kept}", file=sys.stderr)
+        print(f"\nInterrupted. Not measured: {missing}.{kept}", file=sys.stderr)
         return _stop(interruption)
-    if folder:
-        write_report(results, folder.path)
-        folder.finish()
-        say(f"\nReport: {folder.path / 'index.html'}")
 
     # 5. Gate
     if baseline:
@@ -88,6 +94,16 @@ def main(argv: list[str] | None = None) -> int:
         say(f"\n{gate_text(verdict)}")
         return 0 if verdict.ok else FELL
     return 0
+
+
+def _show(results: Results, arguments: argparse.Namespace, say: Say) -> None:
+    """Show what was found, and write it as JSON where that is asked for; nothing if nothing was."""
+    if results.protocols:
+        say(f"\n{text_report(results)}")
+        if arguments.json == "-":
+            sys.stdout.write(to_json(results))
+        elif arguments.json:
+            write_text(Path(arguments.json), to_json(results))
 
 
 def _begin_folder(setup: Setup, arguments: argparse.Namespace) -> RunFolder | None:
@@ -111,4 +127,5 @@ def _nowhere(*names: str) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops the program wants what is finished, too
     sys.exit(main())

@@ -2,21 +2,37 @@
 
 import os
 import platform
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import faiss
 
+_CPUINFO = Path("/proc/cpuinfo")
+
 
 def machine() -> dict[str, Any]:
-    """Return what the times depend on: processor, cores, the libraries' threads, and what else is running."""
+    """Return what the times depend on: processor, cores, device, the libraries' threads, and what else is running."""
     details: dict[str, Any] = {
-        "processor": platform.machine(),
+        "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "device": "CPU",
         "faiss_threads": faiss.omp_get_max_threads(),
     }
-    if "torch" in sys.modules:
-        details["torch_threads"] = sys.modules["torch"].get_num_threads()
+    if torch := sys.modules.get("torch"):  # the models that compute on a device have loaded it
+        details["torch_threads"] = torch.get_num_threads()
+        if torch.cuda.is_available():
+            details["device"] = torch.cuda.get_device_name()
     if hasattr(os, "getloadavg"):
         details["load_average"] = round(os.getloadavg()[0], 1)
     return details
+
+
+def _processor() -> str:
+    """Return the processor's name where the system tells it, else its architecture."""
+    try:
+        named = re.search(r"^model name\s*:\s*(.+)$", _CPUINFO.read_text("utf-8"), re.MULTILINE)
+    except OSError:
+        named = None
+    return named[1] if named else platform.processor() or platform.machine()

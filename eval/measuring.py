@@ -89,6 +89,7 @@ def measure_flat(
     else:
         answers, seconds = ask_at_once(system.retriever, benchmark.questions, k=k, name=name)
         throughput = Throughput(len(answers), seconds)
+    memory = peak_memory() if measured else None
     scores = score(benchmark, answers, k)
     return SystemResult(
         answers=answers,
@@ -97,7 +98,7 @@ def measure_flat(
         times=times(answers.values()) if one_at_a_time else None,
         throughput=throughput,
         passages=system.passages,
-        memory_bytes=peak_memory() if measured else None,
+        memory_bytes=memory,
         index_bytes=system.index_bytes,
         abstention=None,
     )

@@ -7,7 +7,6 @@ where our index splits it into passages; and documents of equal score rank by fa
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,17 @@ from langchain_core.retrievers import BaseRetriever
 from numpy.typing import NDArray
 
 from eval.asking import ask_at_once
-from rag_app.compressors import TopN, load_reranker
+from rag_app.compressors import RerankingCompressor, TopN
 from rag_app.data.questions import Question
 from rag_app.documents import make_document, searchable_text
-from rag_app.embeddings import ModelEmbeddings, StaticEmbeddings
-from rag_app.index import Index, build_index
+from rag_app.embeddings import ModelEmbeddings
+from rag_app.generations import MANIFEST
+from rag_app.index import build_index, open_index
 from rag_app.korean import normalise
 from rag_app.models import EMBEDDED, model_fingerprint, resolve_model
+from rag_app.provenance import versions
 from rag_app.retrieval import WEIGHTS, build_retriever
 
-ENCODER = "encoder"
 RERANK = "+rerank"
 SEARCHES: dict[str, Mapping[str, float]] = {
     "lexical": {"lexical": 1.0, "dense": 0.0},
@@ -44,11 +44,11 @@ class MtebEncoder:
 
     Args:
         embeddings: The model. It puts its own prompts before queries and documents.
-        meta: From `encoder_meta`.
     """
 
-    def __init__(self, embeddings: ModelEmbeddings, meta: Any) -> None:
-        self.mteb_model_meta = meta
+    def __init__(self, embeddings: ModelEmbeddings) -> None:
+        # The revision is the model's commit on the Hub, or a hash of its files.
+        self.mteb_model_meta = _meta(embeddings, _name(embeddings), embeddings.fingerprint.rpartition("@")[2])
         self._embeddings = embeddings
 
     def encode(self, inputs: Iterable[Any], *, prompt_type: Any = None, **kwargs: Any) -> NDArray[np.float32]:
@@ -57,7 +57,7 @@ class MtebEncoder:
         Args:
             inputs: Batches, dicts of lists: ``text``, and of documents ``title`` and ``body``.
             prompt_type: ``"query"``, ``"document"`` or None.
-            kwargs: Of which ``show_progress_bar`` counts; the model knows its best batch size.
+            kwargs: Of which only ``show_progress_bar`` counts.
         """
         texts: list[str] = []
         for batch in inputs:
@@ -78,49 +78,6 @@ class MtebEncoder:
         return cosines
 
 
-class TaskIndex:
-    """The index of one task's corpus, shared by the searches that run on it.
-
-    Args:
-        embeddings: The model of the index.
-        folder: Where it is written, over that of the task before.
-    """
-
-    def __init__(self, embeddings: ModelEmbeddings, folder: Path) -> None:
-        self._embeddings = embeddings
-        self._folder = folder
-        self._corpus_ids: dict[str, list[str]] = {}
-        self._built: tuple[tuple[str, ...], Index] | None = None
-
-    def build(self, corpus: Iterable[Mapping[str, Any]], key: tuple[str, ...]) -> Index:
-        """Return the index of a corpus, the one at hand if it was built under the same key.
-
-        Args:
-            corpus: Dicts with ``id``, ``text`` and perhaps ``title``; a document without any text is left out.
-            key: Which corpus it is.
-        """
-        if self._built is not None and self._built[0] == key:
-            return self._built[1]
-        self._built, self._corpus_ids = None, {}
-        documents: dict[str, Document] = {}
-        for row in corpus:
-            text, title = str(row.get("text") or ""), str(row.get("title") or "")
-            if not normalise(text):  # some corpora are all titles
-                text, title = title, ""
-            if not normalise(text):
-                continue
-            document = make_document(text, title=title)
-            documents.setdefault(document.metadata["doc_id"], document)
-            self._corpus_ids.setdefault(document.metadata["doc_id"], []).append(str(row["id"]))
-        index = build_index(self._folder, documents.values(), self._embeddings, replace=True, progress=True)
-        self._built = key, index
-        return index
-
-    def corpus_ids(self, doc_ids: Iterable[str]) -> list[str]:
-        """Return the task's own ids of documents of the index: several where documents have the same text."""
-        return [corpus_id for doc_id in doc_ids for corpus_id in self._corpus_ids[doc_id]]
-
-
 class MtebSearch:
     """A whole search, from index to reranking, as mteb's ``SearchProtocol``; built and asked as in serving.
 
@@ -128,24 +85,54 @@ class MtebSearch:
     missing as not found.
 
     Args:
-        system: One of `SEARCHES`, or with ``+rerank`` behind it.
-        task_index: Shared by all searches with one embedding model.
-        reranker: Name of the reranker, for ``+rerank``; see `rag_app.compressors.load_reranker`.
-        meta: From `search_meta`.
+        system: One of `SEARCHES`.
+        embeddings: The model of the index.
+        folder: Where indexes are kept; searches of the same task share it and build each only once.
+        reranker: Reranks what is found; it drops nothing (``top_n=None``).
     """
 
-    def __init__(self, system: str, task_index: TaskIndex, reranker: str, meta: Any) -> None:
-        self.mteb_model_meta = meta
-        self._weights = SEARCHES[system.removesuffix(RERANK)]
-        self._reranker = load_reranker(reranker, top_n=None) if system.endswith(RERANK) else None
-        self._task_index = task_index
+    def __init__(
+        self,
+        system: str,
+        embeddings: ModelEmbeddings,
+        folder: Path,
+        reranker: RerankingCompressor | None = None,
+    ) -> None:
+        self._weights = SEARCHES[system]
+        self._embeddings = embeddings
+        self._folder = folder
+        self._reranker = reranker
         self._retriever: BaseRetriever | None = None
+        self._corpus_ids: dict[str, list[str]] = {}
+        depends = {  # all that the results depend on
+            "weights": dict(self._weights),
+            "embeddings": embeddings.fingerprint,
+            "reranker": None if reranker is None else model_fingerprint(resolve_model(reranker.name, role="reranker")),
+            **versions(("korean-rag", "kiwipiepy")),
+        }
+        revision = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+        name = f"{_name(embeddings)}+{system}{'' if reranker is None else RERANK}"
+        self.mteb_model_meta = _meta(embeddings, name, revision)
 
     def index(
         self, corpus: Iterable[Mapping[str, Any]], *, task_metadata: Any, hf_split: str, hf_subset: str, **kwargs: Any
     ) -> None:
-        """Index the documents of a part of a task; see `TaskIndex.build`."""
-        index = self._task_index.build(corpus, (task_metadata.name, hf_split, hf_subset))
+        """Index a part of a task, or open what another search has indexed; an empty document is left out."""
+        documents: dict[str, Document] = {}
+        self._corpus_ids = {}
+        for row in corpus:
+            title, text = str(row.get("title") or ""), str(row.get("text") or "")
+            if not normalise(text):  # some corpora are all titles
+                title, text = "", title
+            if normalise(text):
+                document = make_document(text, title=title)
+                documents.setdefault(document.metadata["doc_id"], document)
+                self._corpus_ids.setdefault(document.metadata["doc_id"], []).append(str(row["id"]))
+        folder = self._folder / task_metadata.name / f"{hf_split}-{hf_subset}"
+        if (folder / MANIFEST).exists():
+            index = open_index(folder, self._embeddings)
+        else:
+            index = build_index(folder, documents.values(), self._embeddings, progress=True)
         compressor = self._reranker or TopN(top_n=len(index))
         self._retriever = build_retriever(index, compressor=compressor, weights=self._weights)
 
@@ -156,76 +143,30 @@ class MtebSearch:
 
         A query that finds nothing is there too: mteb leaves those that are not out of its means.
 
-        Args:
-            queries: Dicts with ``id`` and ``text``.
-            top_k: Return at most this many.
-            top_ranked: Given by reranking tasks, which do not search.
-            kwargs: What else mteb says, which does not matter here.
-
         Raises:
             ValueError: The task is one of reranking; or nothing has been indexed.
         """
-        if top_ranked is not None:
-            raise ValueError("A reranking task has no search to measure. Use --system encoder")
-        if self._retriever is None:
-            raise ValueError("Nothing has been indexed. Call index before search")
-        asked = [_question(row) for row in queries]
+        if top_ranked is not None or self._retriever is None:
+            raise ValueError("Call index before search; a task of reranking has none, measure --system encoder on it")
+        asked = [Question(str(row["id"]), normalise(str(row["text"])), frozenset(), (), False, {}) for row in queries]
         k = min(_FOUND if self._reranker is None else _RERANKED, top_k)
         answers = ask_at_once(self._retriever, [question for question in asked if question.text], k=k).answers
-        found = {id_: self._task_index.corpus_ids(answer.found)[:top_k] for id_, answer in answers.items()}
-        return {
-            question.id: {doc_id: -float(rank) for rank, doc_id in enumerate(found.get(question.id, ()))}
-            for question in asked
-        }
+        found: dict[str, dict[str, float]] = {question.id: {} for question in asked}
+        for id_, answer in answers.items():  # a document stands for all that have its text
+            same = [corpus_id for doc_id in answer.found for corpus_id in self._corpus_ids[doc_id]]
+            found[id_] = {corpus_id: -float(rank) for rank, corpus_id in enumerate(same[:top_k])}
+        return found
 
 
-def encoder_meta(embeddings: ModelEmbeddings) -> Any:
-    """Return mteb's ``ModelMeta`` of an embedding model; its revision is the model's commit, or a hash of its files."""
-    return _meta(embeddings, name=_model_name(embeddings), revision=embeddings.fingerprint.rpartition("@")[2])
-
-
-def search_meta(system: str, embeddings: ModelEmbeddings, reranker: str) -> Any:
-    """Return mteb's ``ModelMeta`` of a search; its revision is a hash of all that the results depend on."""
-    depends: dict[str, Any] = {
-        "system": system,
-        "weights": dict(SEARCHES[system.removesuffix(RERANK)]),
-        "embeddings": embeddings.fingerprint,
-        "korean-rag": version("korean-rag"),
-        "kiwipiepy": version("kiwipiepy"),
-    }
-    if system.endswith(RERANK):
-        depends["reranker"] = model_fingerprint(resolve_model(reranker, role="reranker"))
-    revision = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
-    return _meta(embeddings, name=f"{_model_name(embeddings)}+{system}", revision=revision, model_type=["hybrid"])
-
-
-def _meta(embeddings: ModelEmbeddings, **details: Any) -> Any:
+def _meta(embeddings: ModelEmbeddings, name: str, revision: str) -> Any:
     from mteb.models import ModelMeta
 
-    vectors = embeddings.token_vectors.vectors if isinstance(embeddings, StaticEmbeddings) else None
-    values = {
-        "loader": None,
-        "release_date": None,
-        "languages": ["kor-Hang"],
-        "n_parameters": None if vectors is None else vectors.size,
-        "n_embedding_parameters": None if vectors is None else vectors.size,
-        "memory_usage_mb": None if vectors is None else vectors.nbytes / 2**20,
-        "max_tokens": float("inf") if embeddings.window is None else embeddings.window,
-        "embed_dim": embeddings.dimension,
-        "license": "apache-2.0" if embeddings.name == EMBEDDED else None,
-        "open_weights": True,
-        "public_training_code": None,
-        "public_training_data": None,
-        "framework": ["Sentence Transformers", "PyTorch"] if vectors is None else ["NumPy"],
-        "similarity_fn_name": "cosine",
-        "use_instructions": None if vectors is None else False,
-        "training_datasets": None,
-        **details,
-    }
-    return ModelMeta(**values)
+    window = float("inf") if embeddings.window is None else embeddings.window
+    known = {"name": name, "revision": revision, "embed_dim": embeddings.dimension, "max_tokens": window}
+    return ModelMeta.create_empty({**known, "languages": ["kor-Hang"]})
 
 
-def _model_name(embeddings: ModelEmbeddings) -> str:
+def _name(embeddings: ModelEmbeddings) -> str:
     """Return a name as mteb wants it, ``owner/name``."""
     if embeddings.name == EMBEDDED:
         return "korean-rag/embedded"
@@ -236,7 +177,3 @@ def _model_name(embeddings: ModelEmbeddings) -> str:
 
 def _document_text(body: str, title: str) -> str:
     return searchable_text(Document(body, metadata={"title": title}))
-
-
-def _question(row: Mapping[str, Any]) -> Question:
-    return Question(str(row["id"]), normalise(str(row["text"])), frozenset(), (), False, {})

@@ -1,13 +1,13 @@
 """Run the Korean retrieval tasks of MTEB, the embedding benchmark, with our models and whole searches.
 
-    python -m eval.mteb_tasks --list
+    python -m eval.mteb_tasks
     python -m eval.mteb_tasks --model models/mrc --task Ko-StrategyQA --task AutoRAGRetrieval
-    python -m eval.mteb_tasks --system encoder --system hybrid --system hybrid+rerank --output reports/mteb
+    python -m eval.mteb_tasks --task Ko-StrategyQA --system encoder --system hybrid --system hybrid+rerank
 
-The tasks are those that the mteb package itself lists as Korean retrieval; their data come from the Hugging Face Hub,
-or from its cache. `encoder` is the model alone, as on MTEB's leaderboard: one vector a document. `lexical`, `dense` and
-`hybrid` index and search as in serving, each also as `+rerank`. Every finished task is kept under --output in mteb's
-own files, and is not run again; after a change to the code itself, say --overwrite.
+Without --task the tasks are listed: those that the mteb package itself calls Korean retrieval. Their data come from
+the Hugging Face Hub, or from its cache. `encoder` is the model alone, as on MTEB's leaderboard: one vector a document.
+`lexical`, `dense` and `hybrid` index and search as in serving, each also as `+rerank`. Every finished task is kept in
+mteb's own files under --output and is not run again; after a change to the code itself, say --overwrite.
 """
 
 import argparse
@@ -18,22 +18,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from eval.mteb_catalogue import Part, import_mteb, korean_tasks, parts, split_by_size
-from eval.mteb_models import ENCODER, RERANK, SEARCHES, MtebEncoder, MtebSearch, TaskIndex, encoder_meta, search_meta
+from eval.mteb_models import RERANK, SEARCHES, MtebEncoder, MtebSearch
+from rag_app.compressors import load_reranker
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
-from rag_app.hub import TIMEOUT, network_errors
+from rag_app.hub import check_dataset
 from rag_app.models import EMBEDDED
+from rag_app.text_tables import aligned
 
 INTERRUPTED = 130
+ENCODER = "encoder"
 SYSTEMS = (ENCODER, *SEARCHES, *(f"{name}{RERANK}" for name in SEARCHES))
 
-_MEASURES = {
-    "ndcg@10": "ndcg_at_10",
-    "recall@10": "recall_at_10",
-    "hit_rate@1": "hit_rate_at_1",
-    "hit_rate@10": "hit_rate_at_10",
-    "mrr@10": "mrr_at_10",
-}
+_MEASURES = ("ndcg@10", "recall@10", "hit_rate@1", "hit_rate@10", "mrr@10")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,34 +37,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     # 1. Arguments
     parser = _parser()
     arguments = parser.parse_args(argv)
-    systems = list(dict.fromkeys(arguments.system or [ENCODER]))
     rows: list[list[str]] = []
-    todo: list[tuple[str, str]] = []
+    status = 0
     try:
         # 2. Tasks and models
-        tasks = korean_tasks(arguments.task)
-        if arguments.list:
-            print(_table(["task", "part", "documents", "queries", "licence", "data"], map(_cells, parts(tasks))))
-            return 0
         if not arguments.task:
-            tasks = _small_enough(tasks, arguments.max_documents)
-        todo = [(task.metadata.name, system) for task in tasks for system in systems]
+            print(task_table())
+            return 0
+        tasks = [korean_task(name) for name in dict.fromkeys(arguments.task)]
         embeddings = load_embeddings(
             arguments.model, query_prompt=arguments.query_prompt, document_prompt=arguments.document_prompt
         )
-
-        # 3. Runs
         with TemporaryDirectory(prefix="mteb_tasks-") as folder:
-            index = TaskIndex(embeddings, Path(folder))
-            models = {name: _build(name, embeddings, index, arguments.reranker) for name in systems}
+            systems = arguments.system or [ENCODER]
+            models = {system: _load(system, embeddings, arguments.reranker, Path(folder)) for system in systems}
+
+            # 3. Runs
             for task in tasks:
-                for name, model in models.items():
+                for system, model in models.items():
                     result = run_task(task, model, arguments.output, overwrite=arguments.overwrite)
-                    rows += [[*cells[:2], name, *cells[2:]] for cells in _scores(result)]
-                    todo.remove((task.metadata.name, name))
+                    rows += [[part, system, *scores] for part, scores in _scores(result)]
                 task.unload_data()
-        status = 0
     except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from there.", file=sys.stderr)
         status = INTERRUPTED
     except (ImportError, OSError, ValueError) as error:
         _report(rows, arguments.output)
@@ -76,17 +67,59 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # 4. Report
     _report(rows, arguments.output)
-    if status == INTERRUPTED:
-        missing = ", ".join(f"{task} ({system})" for task, system in todo)
-        print(f"\nInterrupted. The same command goes on with: {missing}", file=sys.stderr)
     return status
+
+
+def korean_task(name: str) -> Any:
+    """Return a task of mteb with those parts in which queries and documents are Korean.
+
+    Raises:
+        ImportError: mteb is not installed.
+        ValueError: There is no such task, or it is not Korean, or not one of retrieval.
+    """
+    try:
+        task = _import_mteb().get_task(name, languages=["kor"], exclusive_language_filter=True)
+    except (KeyError, ValueError) as error:  # the message says which name is near
+        raise ValueError(
+            f"mteb has no Korean task {name!r}; without --task they are listed. {error.args[0]}"
+        ) from error
+    if task.metadata.type != "Retrieval":
+        raise ValueError(f"The task {name!r} is of type {task.metadata.type}, not Retrieval")
+    return task
+
+
+def task_table() -> str:
+    """Return all Korean retrieval tasks of mteb with the sizes and licences that come with the package.
+
+    Raises:
+        ImportError: mteb is not installed.
+    """
+    listed = _import_mteb().get_tasks(
+        languages=["kor"],
+        task_types=["Retrieval"],
+        modalities=["text"],
+        exclusive_modality_filter=True,
+        exclude_aggregate=True,
+    )
+    rows = [["task", "documents", "queries", "licence", "data"]]
+    for task in map(korean_task, sorted(task.metadata.name for task in listed)):
+        sizes = [
+            of_split if subset == "default" else of_split.get("hf_subset_descriptive_stats", {}).get(subset, {})
+            for split in task.eval_splits
+            for subset in task.hf_subsets
+            for of_split in [(task.metadata.descriptive_stats or {}).get(split, {})]
+        ]
+        counts = [max(size.get(name, 0) for size in sizes) for name in ("num_documents", "num_queries")]
+        shown = [f"{count:,}" if count else "?" for count in counts]
+        rows.append([task.metadata.name, *shown, task.metadata.license or "", task.metadata.sample_creation or ""])
+    return aligned(rows)
 
 
 def run_task(task: Any, model: Any, output: Path, *, overwrite: bool = False) -> Any:
     """Run a task, or read its result where it has been run before, and return mteb's ``TaskResult``.
 
     Args:
-        task: From `korean_tasks`.
+        task: From `korean_task`.
         model: A `MtebEncoder` or `MtebSearch`.
         output: The folder of results; `mteb.ResultCache` reads it.
         overwrite: Run it again.
@@ -94,7 +127,7 @@ def run_task(task: Any, model: Any, output: Path, *, overwrite: bool = False) ->
     Raises:
         ConnectionError: The task's data are neither in the cache nor to be had.
     """
-    mteb = import_mteb()
+    mteb = _import_mteb()
     cache = mteb.ResultCache(output)
     before = None if overwrite else cache.load_task_result(task.metadata.name, model.mteb_model_meta)
     if not task.data_loaded and (before is None or before.get_missing_evaluations(task)):
@@ -111,6 +144,14 @@ def run_task(task: Any, model: Any, output: Path, *, overwrite: bool = False) ->
     return results.task_results[0]
 
 
+def _import_mteb() -> Any:
+    try:
+        import mteb
+    except ImportError as error:
+        raise ImportError("The tasks of MTEB need the mteb package: pip install 'korean-rag[mteb]'") from error
+    return mteb
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m eval.mteb_tasks",
@@ -118,103 +159,53 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    tasks = parser.add_argument_group("tasks")
-    tasks.add_argument("--list", action="store_true", help="print the tasks, their sizes and licences, and stop")
-    tasks.add_argument(
-        "--task", action="append", default=[], metavar="NAME", help="run this one; repeatable (default: all that fit)"
-    )
-    tasks.add_argument(
-        "--max-documents",
-        type=int,
-        default=100_000,
-        metavar="N",
-        help="without --task leave out tasks with more documents than this (default: %(default)s)",
-    )
-    models = parser.add_argument_group("models")
-    models.add_argument(
+    parser.add_argument("--task", action="append", metavar="NAME", help="run this one; repeatable")
+    parser.add_argument(
         "--model", default=EMBEDDED, metavar="NAME", help="embedding model: 'embedded' (default), a folder, a Hub id"
     )
-    models.add_argument("--query-prompt", metavar="TEXT", help="put before every query, for example 'query: ' for E5")
-    models.add_argument("--document-prompt", metavar="TEXT", help="put before every document, likewise")
-    models.add_argument("--system", action="append", choices=SYSTEMS, help="repeatable (default: encoder)")
-    models.add_argument("--reranker", default=EMBEDDED, metavar="NAME", help="of +rerank (default: %(default)s)")
-    output = parser.add_argument_group("output")
-    output.add_argument(
+    parser.add_argument("--query-prompt", metavar="TEXT", help="put before every query, for example 'query: ' for E5")
+    parser.add_argument("--document-prompt", metavar="TEXT", help="put before every document, likewise")
+    parser.add_argument("--system", action="append", choices=SYSTEMS, help="repeatable (default: encoder)")
+    parser.add_argument("--reranker", default=EMBEDDED, metavar="NAME", help="of +rerank (default: %(default)s)")
+    parser.add_argument(
         "--output", type=Path, default=Path("reports/mteb"), metavar="DIR", help="results (default: %(default)s)"
     )
-    output.add_argument("--overwrite", action="store_true", help="run tasks again that have results in --output")
+    parser.add_argument("--overwrite", action="store_true", help="run tasks again that have results in --output")
     return parser
 
 
-def _small_enough(tasks: Sequence[Any], limit: int) -> list[Any]:
-    small, large = split_by_size(tasks, limit)
-    if not small:
-        raise ValueError(
-            f"All tasks have more than {limit:,} documents. Raise --max-documents, or name one with --task"
-        )
-    if large:
-        names = ", ".join(task.metadata.name for task in large)
-        print(f"Left out, with more than {limit:,} documents: {names} (name them with --task to run them)")
-    return small
-
-
-def _build(system: str, embeddings: ModelEmbeddings, index: TaskIndex, reranker: str) -> MtebEncoder | MtebSearch:
+def _load(system: str, embeddings: ModelEmbeddings, reranker: str, folder: Path) -> MtebEncoder | MtebSearch:
     if system == ENCODER:
-        return MtebEncoder(embeddings, encoder_meta(embeddings))
-    return MtebSearch(system, index, reranker, search_meta(system, embeddings, reranker))
+        return MtebEncoder(embeddings)
+    compressor = load_reranker(reranker, top_n=None) if system.endswith(RERANK) else None
+    return MtebSearch(system.removesuffix(RERANK), embeddings, folder, compressor)
 
 
 def _load_data(task: Any) -> None:
-    """Load a task's data, failing at once where the datasets library would go on retrying without a network."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    name = task.metadata.name
-    path, revision = task.metadata.dataset["path"], task.metadata.dataset["revision"]
-    remedy = (
-        "Run it once where there is a network; then it goes without one, with the Hub's cache copied along and "
-        "HF_HUB_OFFLINE=1 set"
-    )
+    dataset = task.metadata.dataset
     try:
-        HfApi().dataset_info(path, revision=revision, timeout=TIMEOUT)
-    except (HfHubHTTPError, OfflineModeIsEnabled):  # the Hub answered; or only the cache is looked into below
-        pass
-    except network_errors() as error:
-        raise ConnectionError(
-            f"The data of {name} ({path}) come from the Hugging Face Hub, which cannot be reached "
-            f"({type(error).__name__}). {remedy}"
-        ) from error
-    try:
+        check_dataset(dataset["path"], dataset["revision"])
         task.load_data()
     except (OSError, ValueError) as error:  # datasets raises either for what it has not in its cache
-        offline = (
-            " HF_HUB_OFFLINE is set, and they may not be in the cache." if os.environ.get("HF_HUB_OFFLINE") else ""
-        )
-        raise ConnectionError(f"Cannot load the data of {name} ({path}): {error}.{offline} {remedy}") from error
+        offline = " HF_HUB_OFFLINE is set." if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise ConnectionError(
+            f"Cannot get the data of {task.metadata.name} ({dataset['path']}) from the Hugging Face Hub or its cache: "
+            f"{error}.{offline} Run it once where there is a network; then it goes without one, with the Hub's cache "
+            "copied along and HF_HUB_OFFLINE=1 set"
+        ) from error
 
 
-def _scores(result: Any) -> Iterator[list[str]]:
-    """Yield the cells of a result's table: task, part, and the measures."""
+def _scores(result: Any) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name of each part of a task that is scored by itself, and its measures."""
     for split, scored in result.scores.items():
         for scores in scored:
-            subset = scores["hf_subset"]
-            part = split if subset == "default" else f"{split}, {subset}"
-            yield [result.task_name, part, *(f"{scores[name]:.3f}" for name in _MEASURES.values())]
+            part = " ".join(name for name in (result.task_name, split, scores["hf_subset"]) if name != "default")
+            yield part, [f"{scores[name.replace('@', '_at_')]:.3f}" for name in _MEASURES]
 
 
 def _report(rows: Sequence[Sequence[str]], output: Path) -> None:
     if rows:
-        print(f"\n{_table(['task', 'part', 'system', *_MEASURES], rows)}\n\nResults: {output / 'results'}")
-
-
-def _cells(part: Part) -> list[str]:
-    return ["?" if cell is None else f"{cell:,}" if isinstance(cell, int) else cell for cell in part]
-
-
-def _table(head: Sequence[str], rows: Any) -> str:
-    lines = [list(head), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+        print(f"\n{aligned([['task', 'system', *_MEASURES], *rows])}\n\nResults: {output / 'results'}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rag_app.models import EMBEDDED
 from rag_app.settings import name_or_none
 
 PROTOCOLS = ("clean", "tutorial")
+_CLEAN = ("distractors", "index", "retriever", "robustness", "scaling")  # the tutorial protocol has none of these
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -42,7 +43,11 @@ def check(arguments: argparse.Namespace) -> None:
     Raises:
         OSError: A file or folder cannot be written.
         ImportError: ir_measures or, for a report, Jinja2 is not installed.
+        ValueError: An option would do nothing under the only protocol.
     """
+    for option in _CLEAN if arguments.protocol == "tutorial" else ():
+        if getattr(arguments, option) not in (None, []):
+            raise ValueError(f"--{option} is for the clean protocol. Leave it out, or give --protocol both")
     measures(arguments.k)
     check_json(arguments.json)
     if arguments.report:

@@ -1,12 +1,11 @@
 """Everything that a benchmark needs, loaded before anything slow begins."""
 
 import argparse
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from eval.foreign import load_retriever, open_served_index
 from eval.labels import labelled
@@ -66,13 +65,22 @@ def prepare(arguments: argparse.Namespace, say: Say) -> Setup:
     labels = [BASE, *models]
     possible = possible_systems(arguments)
     names = _choose(arguments.systems, possible, usual_systems(possible), "--systems")
+    flat = [name for name in names if name.removesuffix(RERANK) in labels]
+    if arguments.protocol != "clean" and not flat:
+        raise ValueError(
+            f"The tutorial protocol measures vectors, so --systems has to name {', '.join(labels)} as well"
+        )
     robust = _choose(arguments.robustness, names, names, "--robustness")
+    built = [name for name in names if name in system_names(labels, rerank=True)]
+    if arguments.scaling is not None and not built:
+        raise ValueError("--scaling builds smaller indexes, which cannot be done for what --index and --retriever name")
+    scaled = _choose(arguments.scaling, built, built, "--scaling")
     with timing(seconds, "data"):
         columns = Columns(text=arguments.text_column, title=arguments.title_column)
         data = load_retrieval_data(arguments.data, split=arguments.split, columns=columns)
         benchmarks = _benchmarks(arguments, data, columns)
         training = {source: load_retrieval_data(source, split="train") for source in arguments.trained_on}
-        if own := _own_training_part(arguments, columns):
+        if own := _own_training_part(arguments, columns, data):
             training[f"{arguments.data}, train"] = own
     for protocol, benchmark in benchmarks.items():
         say(describe(protocol, benchmark, data))
@@ -86,7 +94,6 @@ def prepare(arguments: argparse.Namespace, say: Say) -> Setup:
     if "clean" in benchmarks:
         with timing(seconds, "retrievers"):
             stock = _others(stock, benchmarks["clean"], indexes, retrievers)
-    scaled = [name for name in names if _own(name, labels)]
     return Setup(
         data,
         training,
@@ -94,21 +101,23 @@ def prepare(arguments: argparse.Namespace, say: Say) -> Setup:
         loaded,
         stock,
         names,
-        [name for name in names if name.removesuffix(RERANK) in loaded],
+        flat,
         robust if arguments.robustness is not None else [],
-        _choose(arguments.scaling, scaled, scaled, "--scaling") if arguments.scaling is not None else [],
+        scaled if arguments.scaling is not None else [],
         seconds,
     )
 
 
 def possible_systems(arguments: argparse.Namespace) -> list[str]:
-    """Return the names of all systems that the options make possible.
+    """Return the names of all systems that the options make possible; the tutorial protocol alone has few.
 
     Raises:
         ValueError: A label cannot be one, or is taken.
     """
     models, indexes, retrievers = _labels(arguments)
-    return system_names([BASE, *models], indexes, retrievers, rerank=arguments.reranker is not None)
+    names = system_names([BASE, *models], indexes, retrievers, rerank=arguments.reranker is not None)
+    tutorial = arguments.protocol == "tutorial"
+    return [name for name in names if not tutorial or name.removesuffix(RERANK) in (BASE, *models)]
 
 
 def describe(protocol: str, benchmark: Benchmark, data: RetrievalData) -> str:
@@ -120,18 +129,6 @@ def describe(protocol: str, benchmark: Benchmark, data: RetrievalData) -> str:
         f"Protocol {protocol}: {len(benchmark.questions):,} questions{unanswerable}, "
         f"{len(benchmark.corpus):,} passages{of_them}"
     )
-
-
-def identity(setup: Setup, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what the answers depend on, for `eval.run_folder.RunFolder`."""
-    kept = ("k", "protocol", "one_at_a_time", "seed", "reranker", "retriever", "paraphrases")
-    return {
-        **{option: getattr(arguments, option) for option in kept},
-        "names": [setup.names, setup.robust, setup.scaled],
-        "models": {label: model.fingerprint for label, model in setup.models.items()},
-        "served": {label: index.snapshot.manifest["files"] for label, index in setup.stock.served.items()},
-        "benchmarks": {protocol: _digest(benchmark) for protocol, benchmark in setup.benchmarks.items()},
-    }
 
 
 def _labels(arguments: argparse.Namespace) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
@@ -154,14 +151,15 @@ def _benchmarks(arguments: argparse.Namespace, data: RetrievalData, columns: Col
     return benchmarks
 
 
-def _own_training_part(arguments: argparse.Namespace, columns: Columns) -> RetrievalData | None:
+def _own_training_part(arguments: argparse.Namespace, columns: Columns, asked: RetrievalData) -> RetrievalData | None:
     """Return the train split of the data that are asked, where they have one and it is not what is asked."""
     if arguments.split == "train" or not (arguments.data in NAMED or Path(arguments.data).is_dir()):
         return None
     try:
-        return load_retrieval_data(arguments.data, split="train", columns=columns)
+        training = load_retrieval_data(arguments.data, split="train", columns=columns)
     except FileNotFoundError:  # a folder without one
         return None
+    return None if training.questions == asked.questions else training  # a BEIR folder whose qrels have no splits
 
 
 def _others(stock: Stock, benchmark: Benchmark, indexes: Mapping[str, str], retrievers: Mapping[str, str]) -> Stock:
@@ -179,21 +177,7 @@ def _choose(wanted: Sequence[str] | None, possible: Sequence[str], usual: Sequen
     """Return the systems that an option names, all of the usual ones if it names none."""
     if unknown := [name for name in wanted or () if name not in possible]:
         raise ValueError(f"{option} names {unknown[0]!r}. There are: {', '.join(possible)}")
-    return list(wanted or usual)
-
-
-def _own(name: str, labels: Sequence[str]) -> bool:
-    """Whether a system has an index that the benchmark built, and can build again for a smaller corpus."""
-    return name in system_names(labels, rerank=True)
-
-
-def _digest(benchmark: Benchmark) -> str:
-    digest = hashlib.sha256()
-    for question in [*benchmark.questions, *benchmark.unanswerable]:
-        digest.update(repr((question.id, question.text, sorted(question.relevant))).encode())
-    for document in benchmark.corpus:
-        digest.update(document.metadata["doc_id"].encode())
-    return digest.hexdigest()
+    return list(dict.fromkeys(wanted or usual))
 
 
 @contextmanager

@@ -7,34 +7,39 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from eval.report.folder import write_text
 
 RESULTS = "results.json"
 ANSWERS = "answers"
 _UNFINISHED = "unfinished"
 _RUN = "run.json"
+_LOCK = "lock"
 
 
 class RunFolder:
-    """A folder for a report. Make one with `begin`.
+    """A folder for a report. Make one with `begin`, and `release` it in the end.
 
-    While the benchmark runs, answers are written under ``unfinished``; a report that was there before stays.
+    While the benchmark runs, answers are written under ``unfinished``, which is locked; a report that was there before
+    stays.
 
     Attributes:
         path: The folder.
         resumed: Whether it goes on with a run that was interrupted.
     """
 
-    def __init__(self, path: Path, *, resumed: bool) -> None:
+    def __init__(self, path: Path, lock: FileLock, *, resumed: bool) -> None:
         self.path = path
         self.resumed = resumed
+        self._lock = lock
 
     @classmethod
     def check(cls, path: Path, *, overwrite: bool) -> None:
         """Say whether a benchmark may write there, before anything slow begins.
 
         Raises:
-            FileExistsError: It holds a report and ``overwrite`` is false, or something else.
+            FileExistsError: It holds a report, all of it, and ``overwrite`` is false; or something else.
             NotADirectoryError: It is a file.
         """
         if path.exists() and not path.is_dir():
@@ -42,7 +47,8 @@ class RunFolder:
         names = {entry.name for entry in path.iterdir()} if path.exists() else set()
         if names and not names & {RESULTS, _UNFINISHED}:
             raise FileExistsError(f"{path} is not empty and holds no report. Name a folder of its own with --report")
-        if RESULTS in names and not overwrite:
+        interrupted = (path / _UNFINISHED / _RUN).exists()  # perhaps while the report was written
+        if RESULTS in names and not interrupted and not overwrite:
             raise FileExistsError(f"{path} holds a report. Replace it with --overwrite, or name another folder")
 
     @classmethod
@@ -56,23 +62,31 @@ class RunFolder:
 
         Raises:
             FileExistsError: See `check`; or another benchmark was interrupted there and ``overwrite`` is false.
+            BlockingIOError: A benchmark is being written there.
         """
         cls.check(path, overwrite=overwrite)
         unfinished = path / _UNFINISHED
+        unfinished.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(unfinished / _LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise BlockingIOError(f"Another benchmark is writing to {path}. Wait for it, or name another") from error
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
         if (unfinished / _RUN).exists():
             if json.loads((unfinished / _RUN).read_text("utf-8")) == digest:
-                return cls(path, resumed=True)
+                return cls(path, lock, resumed=True)
             if not overwrite:
+                lock.release()
                 raise FileExistsError(
-                    f"In {path} a benchmark with other options, data or models was interrupted. Repeat its command to "
-                    "go on with it, discard it with --overwrite, or name another folder"
+                    f"In {path} a benchmark with other options, data, models, versions or on another machine was "
+                    "interrupted. Repeat its command to go on with it, discard it with --overwrite, or name another "
+                    "folder"
                 )
-        if unfinished.exists():
-            shutil.rmtree(unfinished)
-        unfinished.mkdir(parents=True)
+        if (unfinished / ANSWERS).exists():
+            shutil.rmtree(unfinished / ANSWERS)
         write_text(unfinished / _RUN, json.dumps(digest))
-        return cls(path, resumed=False)
+        return cls(path, lock, resumed=False)
 
     def journal(self, *names: str) -> Path:
         """Return where answers are kept while the benchmark runs, from the parts of their name."""
@@ -85,4 +99,9 @@ class RunFolder:
             shutil.rmtree(answers)
         if (self.path / _UNFINISHED / ANSWERS).exists():
             (self.path / _UNFINISHED / ANSWERS).rename(answers)
+        self.release()  # some systems remove no file that is held
         shutil.rmtree(self.path / _UNFINISHED)
+
+    def release(self) -> None:
+        """Let another benchmark write here."""
+        self._lock.release()

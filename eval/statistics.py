@@ -18,7 +18,7 @@ _AT_ONCE = 4_000_000  # random numbers drawn together
 _DRAWS_PER_COUNT = 50  # so many single draws take as long as one binomial number
 
 
-def interval(scores: Sequence[float], *, rounds: int = ROUNDS, seed: int = 0) -> Interval:
+def interval(scores: Sequence[float], *, rounds: int = ROUNDS) -> Interval:
     """Return the mean of the questions' scores and its 95% interval, by the percentile bootstrap.
 
     As many questions are drawn with replacement as there are, ``rounds`` times; the interval holds the middle 95% of
@@ -31,18 +31,15 @@ def interval(scores: Sequence[float], *, rounds: int = ROUNDS, seed: int = 0) ->
 
     Args:
         scores: One per question, 0 to 1.
-        rounds: How often all questions are drawn.
-        seed: Chooses them.
+        rounds: How often all questions are drawn; the same ones each time.
 
     Raises:
         ValueError: There is no score, or one is not between 0 and 1.
     """
-    return _bootstrap(_checked(scores), 0.0, 1.0, rounds, seed)
+    return _bootstrap(_checked(scores), 0.0, 1.0, rounds)
 
 
-def difference_interval(
-    before: Sequence[float], after: Sequence[float], *, rounds: int = ROUNDS, seed: int = 0
-) -> Interval:
+def difference_interval(before: Sequence[float], after: Sequence[float]) -> Interval:
     """Return the mean difference of the same questions' scores, after less before, and its interval; see `interval`.
 
     Questions are drawn with both their scores, so that hard questions being hard for both does not widen the interval.
@@ -52,7 +49,7 @@ def difference_interval(
     """
     if len(before) != len(after):
         raise ValueError(f"Want a score of each question before and after, got {len(before)} and {len(after)}")
-    return _bootstrap(_checked(after) - _checked(before), -1.0, 1.0, rounds, seed)
+    return _bootstrap(_checked(after) - _checked(before), -1.0, 1.0, ROUNDS)
 
 
 def wilson(successes: int, n: int) -> Interval:
@@ -98,11 +95,12 @@ def enough_rounds(comparisons: int) -> int:
     return max(ROUNDS, 40 * comparisons)
 
 
-def compare_all(scores: Mapping[str, Mapping[str, float]], *, seed: int = 0) -> list[Pair]:
+def compare_all(scores: Mapping[str, Mapping[str, float]], *, against: str | None = None, seed: int = 0) -> list[Pair]:
     """Compare every two systems by a two-sided paired randomisation test, corrected for the number of pairs (Holm).
 
     Args:
         scores: One measure's score of every question, by system and question id.
+        against: Compare the others with this system only.
         seed: Chooses the random signs.
 
     Returns:
@@ -112,7 +110,7 @@ def compare_all(scores: Mapping[str, Mapping[str, float]], *, seed: int = 0) -> 
         ValueError: There is no question, or the systems have not been asked the same ones.
     """
     columns = _columns(scores)
-    pairs = list(combinations(columns, 2))
+    pairs = [(against, name) for name in columns if name != against] if against else list(combinations(columns, 2))
     rounds = enough_rounds(len(pairs))
     comparisons = [
         compare(columns[before], columns[after], two_sided=True, rounds=rounds, seed=seed) for before, after in pairs
@@ -134,13 +132,13 @@ def _columns(scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[float]
     return {name: [own[question] for question in scores[first]] for name, own in scores.items()}
 
 
-def _bootstrap(values: NDArray[np.float64], lowest: float, highest: float, rounds: int, seed: int) -> Interval:
+def _bootstrap(values: NDArray[np.float64], lowest: float, highest: float, rounds: int) -> Interval:
     n, mean = len(values), float(values.mean())
     kinds, counts = np.unique(values, return_counts=True)
     if len(kinds) == 1:
         unseen = _Z**2 / (n + _Z**2)
         return Interval(mean, mean + unseen * (lowest - mean), mean + unseen * (highest - mean))
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     means = np.empty(rounds)
     # Most measures take few values: how often each is drawn is multinomial, whatever the number of questions.
     counted = len(kinds) * _DRAWS_PER_COUNT < n

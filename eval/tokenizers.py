@@ -7,7 +7,8 @@
 Each analysis gets an index of its own, of titles above texts as in serving, and is asked every question. `change` is
 that of the mean reciprocal rank against bigrams+morphemes, which serves; its p is of a two-sided paired randomisation
 test, corrected for the number of analyses (Holm). Index time (of the processor, over all its cores) and size are in
-multiples of those of bigrams+morphemes in the same run; ms/question is the median, one question at a time.
+multiples of those of bigrams+morphemes in the same run; ms/question is the median, one question at a time through
+LangChain, which takes about 0.3 of it.
 
 Articles without a column for questions are asked for by their titles, which are then left out of the texts, or where
 there is none by a sentence cut out of the text. The output says so: these are made questions.
@@ -19,24 +20,26 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from eval.analyses import SERVING, Candidate, Measured, candidates, measure
-from eval.known_items import asks_questions, known_items, without_title
+from eval.known_items import known_items
 from eval.metrics import measures
 from eval.options import add_data, check_json, positive
 from eval.protocols import Benchmark, clean
+from eval.report.cells import ms, p_text, signed, with_interval
 from eval.report.folder import write_text
 from eval.results import Pair
-from eval.statistics import enough_rounds, holm, interval
+from eval.statistics import compare_all, interval
 from rag_app.data.questions import all_passages, load_passages, load_retrieval_data
+from rag_app.data.unlabelled import asks_questions, without_title
 from rag_app.documents import load_documents
 from rag_app.korean import analyzer
 from rag_app.passages import split_documents
-from rag_app.significance import compare
+from rag_app.provenance import versions
 from rag_app.tables import Columns
+from rag_app.text_tables import aligned
 
 INTERRUPTED = 130
 
@@ -90,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     "passages": len(passages),
                 },
                 "arguments": {**vars(arguments), "tokenizer": list(map(str, arguments.tokenizer))},
-                "versions": {name: version(name) for name in ("korean-rag", "kiwipiepy", "tantivy", "tokenizers")},
+                "versions": versions(("korean-rag", "kiwipiepy", "tantivy", "tokenizers")),
                 "complete": not interrupted,
             }
             report = {"analyses": to_json(measured, changes, len(passages)), **details}
@@ -108,15 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare_with_serving(measured: Mapping[str, Measured], measure: str) -> dict[str, Pair]:
     """Return how each other candidate compares with the one that serves; p is corrected for how many there are."""
-    before = list(measured[SERVING].scores[measure].values())
-    others = {name: list(result.scores[measure].values()) for name, result in measured.items() if name != SERVING}
-    rounds = enough_rounds(len(others))
-    comparisons = [compare(before, after, two_sided=True, rounds=rounds) for after in others.values()]
-    corrected = holm([comparison.p for comparison in comparisons])
-    return {
-        name: Pair(SERVING, name, comparison, p)
-        for name, comparison, p in zip(others, comparisons, corrected, strict=True)
-    }
+    scores = {name: result.scores[measure] for name, result in measured.items()}
+    return {pair.after: pair for pair in compare_all(scores, against=SERVING)}
 
 
 def quality_table(measured: Mapping[str, Measured], changes: Mapping[str, Pair]) -> str:
@@ -124,29 +120,31 @@ def quality_table(measured: Mapping[str, Measured], changes: Mapping[str, Pair])
     rows = [["analysis", *measured[SERVING].scores, "change", "p"]]
     for name, result in measured.items():
         means = [interval(list(scores.values())) for scores in result.scores.values()]
-        row = [name, *(f"{mean.mean:.3f} ({mean.low:.3f}-{mean.high:.3f})" for mean in means), "", ""]
-        if name in changes:
-            comparison = changes[name].comparison
-            row[-2:] = [f"{comparison.after - comparison.before:+.3f}", f"{changes[name].corrected_p:.2g}"]
-        rows.append(row)
-    return _aligned(rows)
+        pair = changes.get(name)
+        change = (
+            ("", "")
+            if pair is None
+            else (signed(pair.comparison.after - pair.comparison.before), p_text(pair.corrected_p))
+        )
+        rows.append([name, *map(with_interval, means), *change])
+    return aligned(rows, labels=1)
 
 
 def cost_table(measured: Mapping[str, Measured], passages: int) -> str:
     """Return what the candidates cost as plain text; ``passages`` is how many there are."""
+    serving = measured[SERVING]
     rows = [["analysis", "units/passage", "distinct units", "index time", "index size", "ms/question"]]
     for name, result in measured.items():
-        time, size = _relative(result, measured[SERVING])
+        time, size = result.index_seconds / serving.index_seconds, result.index_bytes / serving.index_bytes
         units = (f"{result.units / passages:,.1f}", f"{result.distinct:,}")
-        rows.append([name, *units, f"{time:.2f}x", f"{size:.2f}x", f"{1000 * result.question_seconds:.2f}"])
-    return _aligned(rows)
+        rows.append([name, *units, f"{time:.2f}x", f"{size:.2f}x", ms(result.question_seconds)])
+    return aligned(rows, labels=1)
 
 
 def to_json(measured: Mapping[str, Measured], changes: Mapping[str, Pair], passages: int) -> dict[str, Any]:
     """Return both tables by candidate, with exact figures; ``change`` is None for the one that serves."""
     analyses = {}
     for name, result in measured.items():
-        time, size = _relative(result, measured[SERVING])
         pair = changes.get(name)
         analyses[name] = {
             **{measure: interval(list(scores.values()))._asdict() for measure, scores in result.scores.items()},
@@ -155,8 +153,6 @@ def to_json(measured: Mapping[str, Measured], changes: Mapping[str, Pair], passa
             "distinct_units": result.distinct,
             "index_seconds": result.index_seconds,
             "index_bytes": result.index_bytes,
-            "relative_index_seconds": time,
-            "relative_index_bytes": size,
             "ms_per_question": 1000 * result.question_seconds,
         }
     return analyses
@@ -200,16 +196,6 @@ def _describe(benchmark: Benchmark, passages: int, *, made: bool) -> str:
     of = f" made from {' and '.join(f'{kind}s ({count:,})' for kind, count in kinds.items())}" if made else ""
     questions, documents = len(benchmark.questions), len(benchmark.corpus)
     return f"Data: {questions:,} questions{of}, {documents:,} documents in {passages:,} passages"
-
-
-def _relative(result: Measured, serving: Measured) -> tuple[float, float]:
-    return result.index_seconds / serving.index_seconds, result.index_bytes / serving.index_bytes
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
-    return "\n".join(line.rstrip() for line in lines)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rag_app.text_tables import aligned
+
 
 class Score(NamedTuple):
     """One measurement before and after training.
@@ -35,9 +37,7 @@ def score_table(scores: Sequence[Score], *, markdown: bool = False) -> str:
     ]
     if markdown:
         return markdown_table(header, rows, numbers=len(header) - 2)
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [header, *rows]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return aligned([header, *rows])
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: int = 0) -> str:

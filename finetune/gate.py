@@ -79,17 +79,15 @@ def rank_documents(retriever: BaseRetriever, questions: Iterable[Question]) -> l
     ]
 
 
-def hits(rankings: Iterable[Ranking], relevant: Iterable[Collection[str]], *, k: int = 1) -> list[float]:
-    """Return 1 for each question with a relevant document among the first k, else 0; its mean is the hit rate@k."""
-    return [float(rank > 0) for rank in reciprocal_ranks(rankings, relevant, k=k)]
+def hits(rankings: Iterable[Ranking], relevant: Iterable[Collection[str]]) -> list[float]:
+    """Return 1 for each question whose first document is relevant, else 0; its mean is the hit rate@1."""
+    return [float(rank == 1) for rank in reciprocal_ranks(rankings, relevant)]
 
 
-def reciprocal_ranks(
-    rankings: Iterable[Ranking], relevant: Iterable[Collection[str]], *, k: int = DEPTH
-) -> list[float]:
-    """Return 1 / rank of each question's first relevant document, 0 if it is beyond k; its mean is MRR@k."""
+def reciprocal_ranks(rankings: Iterable[Ranking], relevant: Iterable[Collection[str]]) -> list[float]:
+    """Return 1 / rank of each question's first relevant document, 0 if it is beyond `DEPTH`; its mean is MRR@10."""
     return [
-        next((1 / rank for rank, doc_id in enumerate(ranking[:k], 1) if doc_id in right), 0.0)
+        next((1 / rank for rank, doc_id in enumerate(ranking[:DEPTH], 1) if doc_id in right), 0.0)
         for ranking, right in zip(rankings, relevant, strict=True)
     ]
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from rag_app.text_tables import aligned
+
 Recipes = Mapping[str, Mapping[str, Any]]
 """Settings by recipe: ``tutorial``, ``transformer`` and ``static``; the last two are the default for such a model."""
 
@@ -209,14 +211,12 @@ def _recipe_table(recipes: Recipes) -> str:
     settings = list(dict.fromkeys(key for recipe in recipes.values() for key in recipe))
     rows = [["setting", *names]]
     rows += [["--" + key.replace("_", "-"), *(_shown(recipes[name].get(key)) for name in names)] for key in settings]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     others = ", ".join(f"--{key.replace('_', '-')} {_shown(value)}" for key, value in SHARED.items())
     return "\n".join(
         [
             "What options are when they are not given (transformer and static: --recipe default on such a model):",
             "",
-            *(f"  {line}" for line in lines),
+            *(f"  {line}" for line in aligned(rows).splitlines()),
             "",
             f"  in all: {others}",
         ]

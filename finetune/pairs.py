@@ -10,16 +10,11 @@ from typing import NamedTuple
 
 from langchain_core.documents import Document
 
-from rag_app.data.beir import is_beir
 from rag_app.data.questions import Question, RetrievalData, load_retrieval_data
-from rag_app.data.sources import NAMED
-from rag_app.documents import load_documents, make_document, searchable_text
-from rag_app.korean import Sentence, analyzer, normalise
+from rag_app.data.unlabelled import askable, asks_questions, cut_out, without_title
+from rag_app.documents import load_documents, searchable_text
+from rag_app.korean import Sentence, analyzer
 from rag_app.passages import Fits, split_documents
-from rag_app.tables import QUESTION_NAMES, ROWS
-
-_FEWEST_SENTENCES = 3  # in a passage that one is cut out of
-_CROP_CHARS = range(20, 201)
 
 
 class Pair(NamedTuple):
@@ -53,8 +48,7 @@ class TrainingData(NamedTuple):
 def load_training_data(sources: Sequence[str | Path], *, split: str = "train") -> TrainingData:
     """Return the passages and questions of several sources as one data set; equal passages count once.
 
-    A source is labelled if it is ``"sample"`` or ``"klue"``, a BEIR folder, a table with a column for questions
-    (``question``, ``query``, ``질문``), or a folder that holds such a table at any depth; it is then read by
+    A source with questions (see `rag_app.data.unlabelled.asks_questions`) is read by
     `rag_app.data.load_retrieval_data`. So a folder of questions without the split asked for is an error, and never read
     as unlabelled text. Anything else that `rag_app.documents.load_documents` reads is articles: each title becomes a
     question, answered by its article *without* the title, lest it be read off the passage. An article without a title
@@ -74,7 +68,7 @@ def load_training_data(sources: Sequence[str | Path], *, split: str = "train") -
     if not sources:
         raise ValueError("There is nothing to train on. Give a file, a folder, 'sample' or 'klue'")
     names = list(dict.fromkeys(map(str, sources)))
-    unlabelled = tuple(name for name in names if not _is_labelled(name))
+    unlabelled = tuple(name for name in names if not asks_questions(name))
     passages: dict[str, Document] = {}
     questions: list[Question] = []
     for name in names:
@@ -84,10 +78,11 @@ def load_training_data(sources: Sequence[str | Path], *, split: str = "train") -
             questions += labelled.questions
     for name in unlabelled:
         for article in load_documents(name):
-            passage, question = _ask_title(article)
-            if passages.keys().isdisjoint((article.metadata["doc_id"], passage.metadata["doc_id"])):
-                passages[passage.metadata["doc_id"]] = passage
-                questions += [question] if question is not None else []
+            passage = without_title(article)
+            doc_id = str(passage.id)
+            if passages.keys().isdisjoint((str(article.id), doc_id)):
+                passages[doc_id] = passage
+                questions += [_ask(title, doc_id)] if (title := article.metadata.get("title")) else []
     return TrainingData(RetrievalData(passages, _with_unique_ids(questions)), unlabelled)
 
 
@@ -152,32 +147,8 @@ def read_pairs(path: Path) -> list[Pair]:
     return [Pair(**{**record, "negatives": tuple(record["negatives"])}) for record in records]
 
 
-def _is_labelled(source: str) -> bool:
-    path = Path(source)
-    if source in NAMED or not path.exists() or is_beir(path):  # load_retrieval_data says what is missing
-        return True
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return any(_asks(file) for file in files if file.suffix.lower() in ROWS and file.is_file())
-
-
-def _asks(table: Path) -> bool:
-    try:
-        return any(name in row.values for row in ROWS[table.suffix.lower()](table) for name in QUESTION_NAMES)
-    except ValueError as error:
-        raise ValueError(f"{table}: {error}") from error
-
-
-def _ask_title(article: Document) -> tuple[Document, Question | None]:
-    """Return an article without its title, and the title as a question; the article as it is if it has none."""
-    title = article.metadata.get("title")
-    if not title:
-        return article, None
-    first, _, rest = article.page_content.partition("\n")
-    repeated = " ".join(first.lstrip("#").split()) == title  # Markdown and web pages have it as their first line
-    text = rest if repeated and rest.strip() else article.page_content
-    passage = make_document(text, **{name: value for name, value in article.metadata.items() if name != "title"})
-    doc_id = str(passage.id)
-    return passage, Question(doc_id, title, frozenset({doc_id}), (), impossible=False, metadata={}, context_id=doc_id)
+def _ask(title: str, doc_id: str) -> Question:
+    return Question(doc_id, title, frozenset({doc_id}), (), impossible=False, metadata={}, context_id=doc_id)
 
 
 def _with_unique_ids(questions: Iterable[Question]) -> list[Question]:
@@ -195,12 +166,8 @@ def _answering(windows: Sequence[Document], answers: Collection[str]) -> Documen
 
 
 def _crops(passage: Document, sentences: Sequence[Sentence], most: int, seed: int) -> Iterator[Pair]:
-    text = passage.page_content
-    if len(sentences) < _FEWEST_SENTENCES:
-        return
-    candidates = [sentence for sentence in sentences if len(sentence.text) in _CROP_CHARS]
+    candidates = askable(sentences)
     chance = random.Random(f"{seed} {passage.id}")  # noqa: S311
     for sentence in chance.sample(candidates, min(most, len(candidates))):
-        rest = normalise(f"{text[: sentence.start]} {text[sentence.end :]}")
-        left = passage.model_copy(update={"page_content": rest})
+        left = passage.model_copy(update={"page_content": cut_out(passage.page_content, sentence)})
         yield Pair(sentence.text, searchable_text(left), passage.metadata["doc_id"])

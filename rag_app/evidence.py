@@ -1,7 +1,8 @@
 """How likely the found passages answer a question at all, from what the search thought of them."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
 from math import exp
 from typing import NamedTuple
 
@@ -13,6 +14,9 @@ from rag_app.korean import analyzer, normalise
 
 MIN_EVIDENCE = 0.4
 """Below this the answer is a refusal. Set by hand from the error rates of several thresholds in ``finetune/LOG.md``."""
+
+REMEMBERED = 1024
+"""Of how many passages the morphemes are kept, in about 20 MB."""
 
 
 class Evidence(NamedTuple):
@@ -79,19 +83,23 @@ def gather_evidence(question: str, documents: Sequence[Document]) -> Evidence:
     )
 
 
-def _content_words(passages: Sequence[str]) -> list[set[str]]:
+_lock = threading.Lock()
+_remembered: OrderedDict[str, frozenset[str]] = OrderedDict()
+
+
+def _content_words(passages: Sequence[str]) -> list[frozenset[str]]:
     """Return the content morphemes of each passage; many are met again, in a conversation as in a benchmark."""
-    words = {passage: _remembered(passage) for passage in passages}
-    new = [passage for passage, known in words.items() if not known]
-    for passage, morphemes in zip(new, analyzer().morphemes_batch(list(map(normalise, new))), strict=True):
-        words[passage].update(morphemes)
-    return [words[passage] for passage in passages]
-
-
-@lru_cache(maxsize=4096)
-def _remembered(passage: str) -> set[str]:
-    """Return the morphemes of a passage, to be filled in where it is empty: many are analysed at once."""
-    return set()
+    with _lock:
+        known = {passage: _remembered[passage] for passage in passages if passage in _remembered}
+    new = [passage for passage in dict.fromkeys(passages) if passage not in known]
+    known.update(zip(new, map(frozenset, analyzer().morphemes_batch(list(map(normalise, new)))), strict=True))
+    with _lock:
+        for passage, words in known.items():
+            _remembered[passage] = words
+            _remembered.move_to_end(passage)
+        while len(_remembered) > REMEMBERED:
+            _remembered.popitem(last=False)
+    return [known[passage] for passage in passages]
 
 
 def _best(documents: Sequence[Document], stage: str, key: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Hub models: taken from the local cache, downloaded once, or reported missing within seconds."""
+"""Hub models and data: taken from the local cache, downloaded once, or reported missing within seconds."""
 
 from pathlib import Path
 
@@ -50,6 +50,23 @@ def download_model(repo: str, revision: str | None = None) -> Path:
     if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
         raise ValueError(f"The Hub model {label!r} has no safetensors weights, and pickled weights are not loaded.")
     return _snapshot(repo, info.sha, local_files_only=False)
+
+
+def check_dataset(repo: str, revision: str | None = None) -> None:
+    """Fail at once where the datasets library would retry for half a minute before it says that there is no network.
+
+    Raises:
+        ConnectionError: The Hub is out of reach. Where it is switched off, datasets looks into its cache alone.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    try:
+        HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT)
+    except (HfHubHTTPError, OfflineModeIsEnabled):  # the Hub answered; or only the cache will be looked into
+        return
+    except network_errors() as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _cached(repo: str, revision: str | None) -> Path | None:

@@ -1,18 +1,21 @@
 """How long each stage of a search takes, for whoever asks: the benchmark, and the page."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 
 _times: ContextVar[dict[str, float] | None] = ContextVar("stage_times", default=None)
+_lock = threading.Lock()
 
 
 @contextmanager
 def stage_times() -> Iterator[dict[str, float]]:
     """Collect the seconds that each stage takes inside the ``with`` block, also in threads that LangChain starts there.
 
-    The stages are ``encode`` (the question's vector), ``lexical``, ``dense``, ``fusion`` and ``rerank``.
+    The stages are ``encode`` (the question's vector), ``lexical``, ``dense``, ``fusion`` and ``rerank``. The seconds of
+    threads that run side by side add up.
 
     Example:
         >>> with stage_times() as seconds:
@@ -38,4 +41,6 @@ def timed(stage: str) -> Iterator[None]:
     try:
         yield
     finally:
-        times[stage] = times.get(stage, 0.0) + perf_counter() - start
+        seconds = perf_counter() - start
+        with _lock:  # else two threads that end at once lose the time of one
+            times[stage] = times.get(stage, 0.0) + seconds

@@ -162,3 +162,23 @@ def test_a_line_cut_short_by_a_kill_is_asked_again(tmp_path: Path) -> None:
     ask(Listed(passages=passages_of("b")), questions("하나", "둘"), journal=journal)
     assert [json.loads(line)["id"] for line in journal.read_text("utf-8").splitlines()] == ["q0", "q1"]
     assert read_journal(journal)["q1"].found == {"b": 0.0}
+
+
+@pytest.mark.parametrize("damage", [b"\0\0\0\n", b"{}\n", b"[1]\n", b'{"id": "q1"}{"id": "q1"}\n', b"\xff\n"])
+def test_what_follows_a_damaged_line_is_asked_again(damage: bytes, tmp_path: Path) -> None:
+    journal = tmp_path / "lexical.jsonl"
+    ask(Listed(passages=passages_of("a")), questions("하나", "둘", "셋"), journal=journal)
+    first, _, third = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(first + damage + third)
+    retriever = Listed(passages=passages_of("b"))
+    answers = ask(retriever, questions("하나", "둘", "셋"), journal=journal)
+    assert retriever.questions == ["둘", "셋"]
+    kept = read_journal(journal)
+    assert {id_: answer.found for id_, answer in kept.items()} == {id_: answers[id_].found for id_ in kept}
+    assert list(kept) == ["q0", "q1", "q2"]
+
+
+def test_any_id_can_be_written_down(tmp_path: Path) -> None:
+    asked = [Question("a/b\n\ud800\u2028", "하나", frozenset({"x"}), (), False, {})]
+    ask(Listed(passages=passages_of("a")), asked, journal=tmp_path / "lexical.jsonl")
+    assert list(read_journal(tmp_path / "lexical.jsonl")) == [asked[0].id]

@@ -143,6 +143,14 @@ def test_the_text_shows_what_changed_and_whether_it_is_significant() -> None:
     assert lines[-1].startswith("* p below 0.05. p: two-sided")
 
 
+def test_korean_names_of_systems_take_two_columns() -> None:
+    scores = {name: {"mrr@10": [1.0, 0.5, 0.0]} for name in ("우리모델", "base")}
+    text = compare_text(_run(clean=_protocol(scores)), _run("after.json", clean=_protocol(scores)))
+    [korean] = [line for line in text.splitlines() if line.startswith("우리모델")]
+    [base] = [line for line in text.splitlines() if line.startswith("base")]
+    assert korean.index("mrr@10") == base.index("mrr@10") - 4
+
+
 def test_a_fall_has_a_minus() -> None:
     text = compare_text(
         _run(clean=_protocol({"a": {"mrr@10": AFTER}})), _run(clean=_protocol({"a": {"mrr@10": BEFORE}}))

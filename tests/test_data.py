@@ -115,6 +115,9 @@ def test_ids_are_unique_even_where_the_source_has_none_or_repeats_them(tmp_path:
     rows = [{"context": RAIN, "question": f"{number}?", "id": name} for number, name in enumerate(["a", "", "a", "b"])]
     data = load_retrieval_data(write_jsonl(tmp_path / "a.jsonl", *rows))
     assert [question.id for question in data.questions] == ["a", "2", "a#2", "b"]
+    rows = [{"context": RAIN, "question": f"{number}?", "id": name} for number, name in enumerate(["a#2", "a", "a"])]
+    data = load_retrieval_data(write_jsonl(tmp_path / "a.jsonl", *rows))
+    assert [question.id for question in data.questions] == ["a#2", "a", "a#3"]
 
 
 def test_a_table_of_questions_can_have_columns_of_its_own_names(tmp_path: Path) -> None:
@@ -251,6 +254,10 @@ def test_broken_beir_folders_say_where(beir: Path) -> None:
     write_qrels(beir / "qrels.tsv", "q1\tp1\t0")
     with pytest.raises(ValueError, match=r"qrels\.tsv: names no relevant passage"):
         load_retrieval_data(beir)
+    write_qrels(beir / "qrels.tsv", "q1\tp1\t1")
+    write_jsonl(beir / "queries.jsonl", {"_id": "q1", "text": " "})
+    with pytest.raises(ValueError, match=r"queries\.jsonl: the query 'q1' asks nothing"):
+        load_retrieval_data(beir)
     write_jsonl(beir / "corpus.jsonl", {"_id": "p1", "text": ""})
     with pytest.raises(ValueError, match=r"corpus\.jsonl: passage 'p1' holds no text"):
         load_retrieval_data(beir)
@@ -269,7 +276,7 @@ def test_klue_from_the_hub_has_flat_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     datasets = types.ModuleType("datasets")
     monkeypatch.setattr(datasets, "load_dataset", load_dataset, raising=False)
     monkeypatch.setitem(sys.modules, "datasets", datasets)
-    monkeypatch.setattr(sources, "_check_hub", lambda: None)
+    monkeypatch.setattr(sources, "check_dataset", lambda repo: None)
     first, second = load_retrieval_data("klue", split="train").questions
     assert asked == [("klue/klue", "mrc", "train")]
     assert (first.answers, first.relevant) == (("주말",), frozenset({RAIN_ID}))

@@ -1,15 +1,18 @@
 import json
+import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 
-from eval.asking import read_journal
+from eval.asking import AtOnce, ask_at_once, read_journal
 from eval.hit_rate import main
 from eval.measuring import measure_system
-from eval.results import SystemResult
+from eval.results import Results, SystemResult
 from eval.systems import build_indexes
 from rag_app.compressors import RerankingCompressor, load_reranker
 from rag_app.documents import load_documents
@@ -64,6 +67,17 @@ def run(tmp_path: Path, *arguments: str, status: int = 0) -> dict[str, Any]:
 def systems(content: dict[str, Any], protocol: str = "clean") -> dict[str, Any]:
     found: dict[str, Any] = content["protocols"][protocol]["systems"]
     return found
+
+
+def beir(folder: Path, qrels: dict[str, Iterable[int]]) -> Path:
+    """Write the rows as a BEIR folder; each qrels file asks a question of the passages of these numbers."""
+    write(folder / "corpus.jsonl", [{"_id": f"d{n}", "title": "", "text": text} for n, (text, _, _) in enumerate(ROWS)])
+    write(folder / "queries.jsonl", [{"_id": f"q{n}", "text": ROWS[n % 3][1]} for n in range(10)])
+    for name, numbers in qrels.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        lines = ["query-id\tcorpus-id\tscore", *(f"q{n}\td{n}\t1" for n in numbers)]
+        (folder / name).write_text("\n".join(lines) + "\n")
+    return folder
 
 
 def interrupting(name: str, error: BaseException | None = None) -> Callable[..., SystemResult]:
@@ -241,13 +255,7 @@ def test_smaller_corpora_are_measured_too(data: str, tmp_path: Path) -> None:
 
 
 def test_a_beir_folder_is_measured(tmp_path: Path) -> None:
-    write(
-        tmp_path / "corpus.jsonl", [{"_id": f"d{n}", "title": "", "text": text} for n, (text, _, _) in enumerate(ROWS)]
-    )
-    write(tmp_path / "queries.jsonl", [{"_id": f"q{n}", "text": text} for n, (_, text, _) in enumerate(ROWS[:3])])
-    (tmp_path / "qrels").mkdir()
-    lines = ["query-id\tcorpus-id\tscore", *(f"q{n}\td{n}\t1" for n in range(3))]
-    (tmp_path / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n")
+    beir(tmp_path, {"qrels/test.tsv": range(3)})
     content = run(tmp_path / "out", "--data", str(tmp_path), "--split", "test", "--systems", "lexical")
     assert systems(content)["lexical"]["hit_rate@1"] == 1
 
@@ -356,6 +364,93 @@ def test_a_report_is_only_replaced_when_asked(
     assert (folder / "results.json").read_bytes() != before
 
 
+def test_a_way_that_is_left_out_by_an_interruption_is_named(
+    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, name: str, **kwargs: Any) -> AtOnce:
+        if name == "lexical, typos":
+            raise KeyboardInterrupt
+        return ask_at_once(*args, name=name, **kwargs)
+
+    monkeypatch.setattr("eval.benchmarking.ask_at_once", interrupted)
+    content = run(tmp_path, "--data", data, "--systems", "lexical", "--robustness", status=130)
+    assert [part["name"] for part in content["slices"]] == ["NFD", "no spaces"]
+    assert "Not measured: robustness." in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_written_by_the_same_command(
+    data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["--data", data, "--systems", "lexical", "--report", str(tmp_path / "report")]
+
+    def full(results: Results, folder: Path) -> None:
+        (folder / "results.json").write_text("{}")
+        raise OSError(28, "No space left on device")
+
+    def interrupted(results: Results, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("eval.hit_rate.write_report", full)
+        with pytest.raises(OSError, match="No space left"):
+            main(command)
+        patched.setattr("eval.hit_rate.write_report", interrupted)
+        assert main(command) == 130
+    assert "The same command goes on" in capsys.readouterr().err
+    assert main(command) == 0
+    assert (tmp_path / "report" / "index.html").exists()
+
+
+def test_a_signal_to_terminate_ends_like_an_interruption(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "eval.hit_rate", "--report", str(tmp_path / "report")]
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    ) as process:
+        while not (tmp_path / "report" / "unfinished" / "run.json").exists() and process.poll() is None:
+            sleep(0.05)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "The same command goes on" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_system_that_is_named_twice_is_measured_once(data: str, tmp_path: Path) -> None:
+    content = run(tmp_path, "--data", data, "--systems", "base,base", "--scaling", "base,base")
+    assert len(content["scaling"]["intervals"]["base"]["mrr@10"]) == len(content["scaling"]["passages"]) == 2
+
+
+def test_qrels_without_splits_are_no_training_data(tmp_path: Path) -> None:
+    folder = beir(tmp_path, {"qrels.tsv": range(3)})
+    content = run(tmp_path / "out", "--data", str(folder), "--systems", "lexical")
+    assert not [finding for finding in content["health"] if finding["subject"].endswith(", train")]
+
+
+def test_passages_that_the_corpus_lacks_are_never_found_and_stop_nothing(tmp_path: Path) -> None:
+    folder = beir(tmp_path, {"qrels.tsv": range(7, 10)})
+    content = run(tmp_path / "out", "--data", str(folder), "--systems", "lexical", "--scaling")
+    assert systems(content)["lexical"]["hit_rate@10"] == 0
+    assert content["scaling"]["passages"][-1] == 4
+
+
+def test_lexical_search_is_tried_on_a_sample_that_is_named(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval.health.checking.MOST", 2)
+    content = run(tmp_path, "--data", data, "--systems", "lexical")
+    [finding] = [finding for finding in content["health"] if finding["check"] == "lexical"]
+    assert "of 2 questions first" in finding["text"]
+    assert finding["text"].endswith("; tried on a sample of 3 questions")
+
+
+def test_a_file_has_no_split(data: str, tmp_path: Path) -> None:
+    assert run(tmp_path, "--data", data, "--systems", "lexical")["details"]["data"] == data
+
+
 def test_two_runs_are_compared(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, systems_ in (("a", "lexical,base"), ("b", "lexical,base,hybrid")):
         assert main(["--data", data, "--systems", systems_, "--json", str(tmp_path / f"{name}.json")]) == 0
@@ -403,6 +498,14 @@ def test_the_gate_closes_when_a_measure_falls(
         (["--index", "./missing"], "missing"),
         (["--retriever", "missing_module:make"], "missing_module"),
         (["--systems", "lexical,nothing"], "'nothing'"),
+        (["--systems", "lexical", "--protocol", "tutorial"], "There are: base, base+rerank"),
+        (["--systems", "lexical", "--protocol", "both"], "has to name base"),
+        (["--protocol", "tutorial", "--scaling"], "--scaling is for the clean protocol"),
+        (["--protocol", "tutorial", "--robustness", "base"], "--robustness is for the clean protocol"),
+        (["--protocol", "tutorial", "--retriever", "a:b"], "--retriever is for the clean protocol"),
+        (["--protocol", "tutorial", "--distractors", "a"], "--distractors is for the clean protocol"),
+        (["--index", "a", "--systems", "index", "--scaling"], "cannot be done"),
+        (["--systems", "lexical", "--scaling", "base"], "'base'"),
         (["--robustness", "nothing"], "'nothing'"),
         (["--json", "."], "--json names a folder"),
         (["--report", "pyproject.toml"], "--report names a file"),

@@ -107,6 +107,12 @@ def test_a_broken_table_is_no_data_and_stops_nothing(tmp_path: Path) -> None:
     assert finding.share is None
 
 
+def test_of_a_corpus_for_all_splits_only_what_was_asked_about_was_trained_on() -> None:
+    corpus = {str(passage.id): passage for passage in PASSAGES}  # as of a BEIR folder
+    (finding,) = check_leakage(BENCHMARK, {"train": RetrievalData(corpus, [question(9, "딴 질문?", PASSAGES[1])])})
+    assert "1 (25.0%) have their passage there, 0 one nearly like it" in finding.text
+
+
 def test_articles_without_questions_are_passages(tmp_path: Path) -> None:
     (tmp_path / "article.txt").write_text(TEXTS[3], "utf-8")
     for source in (tmp_path / "article.txt", tmp_path):

@@ -1,4 +1,5 @@
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from langchain_core.retrievers import BaseRetriever
 from eval.asking import PASSAGES
 from eval.measuring import compare_systems, measure_flat, measure_system, times
 from eval.memory import forget_peak, peak_memory
+from eval.metrics import question_scores
 from eval.protocols import Benchmark
 from eval.results import Answer, Scores
 from eval.systems import System
@@ -95,3 +97,17 @@ def test_the_peak_of_memory_can_be_forgotten() -> None:
     del block
     assert forget_peak()
     assert peak_memory() < high - 100_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process forget its peak")
+def test_the_memory_of_scoring_is_not_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(*args: Any) -> dict[str, dict[str, float]]:
+        np.ones(60_000_000)
+        return question_scores(*args)
+
+    assert forget_peak()
+    before = peak_memory()
+    monkeypatch.setattr("eval.measuring.question_scores", greedy)
+    result = measure_flat("letters", SYSTEM, BENCHMARK, k=10, one_at_a_time=False, journal=None)
+    assert result.memory_bytes is not None
+    assert result.memory_bytes < before + 200_000_000 < peak_memory()

@@ -10,9 +10,9 @@ from langchain_core.documents import Document
 
 from eval import mteb_tasks
 from eval.metrics import mean_scores
-from eval.mteb_catalogue import korean_tasks
-from eval.mteb_models import MtebEncoder, MtebSearch, TaskIndex, encoder_meta, search_meta
-from eval.mteb_tasks import main, run_task
+from eval.mteb_models import RERANK, MtebEncoder, MtebSearch
+from eval.mteb_tasks import korean_task, main, run_task, task_table
+from rag_app.compressors import load_reranker
 from rag_app.documents import searchable_text
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.models import EMBEDDED
@@ -88,12 +88,9 @@ def embeddings(request: pytest.FixtureRequest) -> ModelEmbeddings:
     return load_embeddings(request.getfixturevalue(request.param))
 
 
-def encoder(embeddings: ModelEmbeddings) -> MtebEncoder:
-    return MtebEncoder(embeddings, encoder_meta(embeddings))
-
-
-def search(system: str, embeddings: ModelEmbeddings, folder: Path) -> MtebSearch:
-    return MtebSearch(system, TaskIndex(embeddings, folder), EMBEDDED, search_meta(system, embeddings, EMBEDDED))
+def search(system: str, embeddings: ModelEmbeddings, folder: Path, reranker: str | Path = EMBEDDED) -> MtebSearch:
+    compressor = load_reranker(reranker, top_n=None) if system.endswith(RERANK) else None
+    return MtebSearch(system.removesuffix(RERANK), embeddings, folder, compressor)
 
 
 def scores_of(task: Any, model: Any, folder: Path) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
@@ -109,8 +106,8 @@ def scores_of(task: Any, model: Any, folder: Path) -> tuple[dict[str, float], di
 def test_the_models_are_what_mteb_asks_for(embeddings: ModelEmbeddings, tmp_path: Path) -> None:
     from mteb.models import EncoderProtocol, SearchProtocol
 
-    assert isinstance(encoder(embeddings), EncoderProtocol)
-    assert not isinstance(encoder(embeddings), SearchProtocol)
+    assert isinstance(MtebEncoder(embeddings), EncoderProtocol)
+    assert not isinstance(MtebEncoder(embeddings), SearchProtocol)
     assert isinstance(search("hybrid", embeddings, tmp_path), SearchProtocol)
     assert not isinstance(search("hybrid", embeddings, tmp_path), EncoderProtocol)
 
@@ -121,7 +118,7 @@ def test_vectors_are_those_of_the_model_with_titles_above_texts(embeddings: Mode
 
     task.load_data()
     data = task.dataset["default"]["test"]
-    model = encoder(embeddings)
+    model = MtebEncoder(embeddings)
     options: dict[str, Any] = {"task_metadata": task.metadata, "batch_size": 4}
     loader = create_dataloader(data["corpus"], prompt_type=PromptType.document, **options)
     documents = model.encode(loader, prompt_type=PromptType.document, hf_split="test", hf_subset="default", **options)
@@ -141,7 +138,7 @@ def test_vectors_are_those_of_the_model_with_titles_above_texts(embeddings: Mode
 def test_queries_get_the_prompt_of_queries_and_documents_theirs(tiny_sentence_transformer: Path) -> None:
     from mteb.types import PromptType
 
-    model = encoder(load_embeddings(tiny_sentence_transformer, query_prompt="국회 ", document_prompt="서울 "))
+    model = MtebEncoder(load_embeddings(tiny_sentence_transformer, query_prompt="국회 ", document_prompt="서울 "))
     bare = load_embeddings(tiny_sentence_transformer, query_prompt="", document_prompt="")
     batch = [{"text": ["수도는"], "body": ["수도는"]}]
     as_query = model.encode(batch, prompt_type=PromptType.query)
@@ -155,12 +152,12 @@ def test_queries_get_the_prompt_of_queries_and_documents_theirs(tiny_sentence_tr
 def test_the_scores_are_those_of_our_own_metrics(
     system: str, embeddings: ModelEmbeddings, task: Any, tmp_path: Path
 ) -> None:
-    model = encoder(embeddings) if system == "encoder" else search(system, embeddings, tmp_path / "index")
+    model = MtebEncoder(embeddings) if system == "encoder" else search(system, embeddings, tmp_path / "index")
     scores, run = scores_of(task, model, tmp_path)
     ours = mean_scores({query: list(relevant) for query, relevant in QRELS.items()}, _untied(run))
     assert 0 < ours["ndcg@10"] < 1
-    for ours_name, name in mteb_tasks._MEASURES.items():
-        assert scores[name] == pytest.approx(ours[ours_name], abs=1e-5), name
+    for name in mteb_tasks._MEASURES:
+        assert scores[name.replace("@", "_at_")] == pytest.approx(ours[name], abs=1e-5), name
 
 
 def _untied(run: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
@@ -197,12 +194,16 @@ def test_a_search_returns_no_more_than_it_is_asked_for(task: Any, tmp_path: Path
     assert found == {"q": {"d1": 0.0}, "empty": {}}
 
 
-def test_searches_of_a_task_share_its_index(tmp_path: Path) -> None:
-    shared = TaskIndex(load_embeddings(), tmp_path)
-    first = shared.build([{"id": "a", "text": "국회"}], ("task", "test"))
-    assert shared.build([{"id": "b", "text": "날씨"}], ("task", "test")) is first
-    other = shared.build([{"id": "b", "text": "날씨"}, {"id": "c", "text": "날씨 "}], ("task", "dev"))
-    assert shared.corpus_ids(other.document_ids()) == ["b", "c"]
+def test_searches_of_a_task_share_its_index(task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus = [{"id": "a", "text": "국회"}, {"id": "b", "text": "날씨"}, {"id": "c", "text": "날씨 "}]
+    part: dict[str, Any] = {"task_metadata": task.metadata, "hf_split": "test", "hf_subset": "default"}
+    search("hybrid", load_embeddings(), tmp_path).index(corpus, **part)
+    monkeypatch.setattr("eval.mteb_models.build_index", None)
+    second = search("lexical", load_embeddings(), tmp_path)
+    second.index(corpus, **part)
+    assert second.search([{"id": "q", "text": "날씨"}], top_k=9) == {"q": {"b": 0.0, "c": -1.0}}
+    with pytest.raises(TypeError):
+        second.index(corpus[:1], **{**part, "hf_split": "dev"})  # another part is built anew
 
 
 def test_what_a_search_cannot_do_is_refused(tmp_path: Path) -> None:
@@ -214,32 +215,34 @@ def test_what_a_search_cannot_do_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_card_says_which_model_and_which_version_it_was(embeddings: ModelEmbeddings) -> None:
-    meta = encoder_meta(embeddings)
+    meta = MtebEncoder(embeddings).mteb_model_meta
     assert meta.name == f"local/{Path(embeddings.name).name}"
     assert meta.revision == embeddings.fingerprint
     assert meta.embed_dim == embeddings.dimension
     assert meta.max_tokens == (embeddings.window or float("inf"))
-    assert encoder_meta(load_embeddings()).name == "korean-rag/embedded"
+    assert MtebEncoder(load_embeddings()).mteb_model_meta.name == "korean-rag/embedded"
 
 
 def test_a_hub_model_goes_by_its_id_and_commit(tiny_static: Path) -> None:
     model = load_embeddings(tiny_static)
     hub = type(model).__new__(type(model))
     hub.__dict__ = {**model.__dict__, "name": "owner/name@main", "fingerprint": "owner/name@0123abc"}
-    assert (encoder_meta(hub).name, encoder_meta(hub).revision) == ("owner/name", "0123abc")
+    meta = MtebEncoder(hub).mteb_model_meta
+    assert (meta.name, meta.revision) == ("owner/name", "0123abc")
 
 
-def test_each_search_has_a_revision_of_its_own(tiny_static: Path, tiny_linear_reranker: Path) -> None:
+def test_each_search_has_a_revision_of_its_own(tiny_static: Path, tiny_linear_reranker: Path, tmp_path: Path) -> None:
     first, second = load_embeddings(), load_embeddings(tiny_static)
-    metas = [
-        search_meta("hybrid", first, EMBEDDED),
-        search_meta("hybrid", second, EMBEDDED),
-        search_meta("hybrid+rerank", first, EMBEDDED),
-        search_meta("hybrid+rerank", first, str(tiny_linear_reranker)),
+    searches = [
+        search("lexical", first, tmp_path),
+        search("hybrid", first, tmp_path),
+        search("hybrid", second, tmp_path),
+        search("hybrid+rerank", first, tmp_path),
+        search("hybrid+rerank", first, tmp_path, tiny_linear_reranker),
     ]
-    assert len({meta.revision for meta in metas}) == 4
-    assert metas[0].name == "korean-rag/embedded+hybrid"
-    assert search_meta("hybrid", first, str(tiny_linear_reranker)) == metas[0]  # it does not rerank
+    assert len({search.mteb_model_meta.revision for search in searches}) == 5
+    assert searches[1].mteb_model_meta.name == "korean-rag/embedded+hybrid"
+    assert searches[3].mteb_model_meta.name == "korean-rag/embedded+hybrid+rerank"
 
 
 def test_finished_tasks_are_not_run_again(
@@ -278,7 +281,7 @@ def test_an_interruption_keeps_what_is_finished_and_says_what_is_not(
     assert main(command) == mteb_tasks.INTERRUPTED
     output = capsys.readouterr()
     assert "encoder" in output.out
-    assert output.err.splitlines()[-1].endswith("goes on with: LocalRetrieval (lexical)")
+    assert output.err.endswith("Interrupted. The same command goes on from there.\n")
     monkeypatch.undo()
     [result] = tmp_path.rglob("LocalRetrieval.json")
     assert json.loads(result.read_text("utf-8"))["scores"]["test"][0]["ndcg_at_10"] > 0
@@ -292,40 +295,30 @@ def test_without_a_network_the_data_are_missed_at_once(tmp_path: Path, capsys: p
 
 
 def test_the_tasks_of_mteb_are_listed_without_a_network(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--list"]) == 0
-    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert "9,251" in lines["Ko-StrategyQA"]
-    assert "cc-by-4.0" in lines["Ko-StrategyQA"]
-    assert "1,486,752" in lines["MIRACLRetrieval"]  # in Korean, not in all 18 languages
-    assert "kor-kor" in lines["XPQARetrieval"]
-    assert all("eng" not in line for line in lines.values())
-
-
-def test_large_tasks_are_left_out_unless_they_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    tasks = korean_tasks(["MIRACLRetrieval", "LawIRKo"])
-    assert [task.metadata.name for task in mteb_tasks._small_enough(tasks, 100_000)] == ["LawIRKo"]
-    assert "MIRACLRetrieval" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="--max-documents"):
-        mteb_tasks._small_enough(tasks, 10)
+    assert main([]) == 0
+    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["Ko-StrategyQA"] == ["9,251", "592", "cc-by-4.0", "machine-translated"]
+    assert lines["MIRACLRetrieval"][0] == "1,486,752"  # in Korean, not in all 18 languages
+    assert "XPQARetrieval" in lines
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
         ("Ko-StrategyQ", "Did you mean: 'Ko-StrategyQA'"),
-        ("NFCorpus", "no part in Korean"),
+        ("NFCorpus", "no Korean task 'NFCorpus'"),
         ("KLUE-STS", "of type STS"),
     ],
 )
 def test_a_task_that_cannot_be_run_is_refused(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        korean_tasks([name])
+        korean_task(name)
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mteb", None)
     with pytest.raises(ImportError, match=r"pip install 'korean-rag\[mteb\]'"):
-        korean_tasks()
+        task_table()
 
 
 def test_nothing_else_of_the_benchmark_loads_mteb() -> None:
@@ -334,7 +327,7 @@ def test_nothing_else_of_the_benchmark_loads_mteb() -> None:
 
 
 def test_a_result_can_be_read_by_mteb(task: Any, tmp_path: Path) -> None:
-    result = run_task(task, encoder(load_embeddings()), tmp_path)
+    result = run_task(task, MtebEncoder(load_embeddings()), tmp_path)
     loaded = mteb.ResultCache(tmp_path).load_results(tasks=[task], models=["korean-rag/embedded"])
     [read], [written] = loaded.model_results[0].task_results[0].scores["test"], result.scores["test"]
     assert read["ndcg_at_10"] == written["ndcg_at_10"] > 0

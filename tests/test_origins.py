@@ -1,5 +1,6 @@
 import random
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 
 from eval.origins import Origins
 
@@ -39,7 +40,7 @@ def test_a_chunk_across_two_documents_comes_from_neither() -> None:
     assert Origins({"river": RIVER, "mountain": MOUNTAIN}).find(RIVER[-60:] + MOUNTAIN[:60]) is None
 
 
-def test_texts_without_a_window_are_never_found_and_break_nothing() -> None:
+def test_short_texts_are_never_found_and_break_nothing() -> None:
     origins = Origins({"short": "짧은 글", "empty": "", "river": RIVER})
     assert origins.find("짧은 글") is None
     assert origins.find("") is None
@@ -47,19 +48,21 @@ def test_texts_without_a_window_are_never_found_and_break_nothing() -> None:
     assert Origins({}).find(RIVER) is None
 
 
-def test_nearly_every_chunk_of_a_hundred_characters_is_found() -> None:
+def test_every_chunk_of_47_characters_is_found_and_no_shorter_one() -> None:
     letters = random.Random(0)
-    texts = {f"d{n}": "".join(chr(letters.randrange(0xAC00, 0xD7A4)) for _ in range(400)) for n in range(300)}
+    texts = {f"d{n}": "".join(chr(letters.randrange(0xAC00, 0xD7A4)) for _ in range(400)) for n in range(30)}
     origins = Origins(texts)
-    found = [origins.find(text[150:250]) == doc_id for doc_id, text in texts.items()]
-    assert sum(found) >= 298
+    for doc_id, text in texts.items():
+        assert {origins.find(text[start : start + 47]) for start in range(350)} == {doc_id}
+        assert origins.find(text[:46]) is None
 
 
-def test_many_blocks_of_text_are_told_apart() -> None:
-    letters = random.Random(1)
-    texts = {f"d{n}": "".join(chr(letters.randrange(0xAC00, 0xD7A4)) for _ in range(300_000)) for n in range(9)}
-    origins = Origins(texts)
-    assert [origins.find(text[200_000:200_200]) for text in texts.values()] == list(texts)
+def test_what_many_documents_begin_with_costs_no_time() -> None:
+    head = "연합뉴스 기자가 서울에서 전합니다. 오늘의 소식을 알려 드리겠습니다. 먼저 나라 안의 일부터 봅니다."
+    origins = Origins({"river": head + RIVER, **{f"d{n}": f"{head} {n}" for n in range(5000)}})
+    start = perf_counter()
+    assert [origins.find(head + RIVER) for _ in range(200)] == ["river"] * 200
+    assert perf_counter() - start < 1  # 5,000 texts looked through for each would take ten
 
 
 def test_threads_share_one_table() -> None:

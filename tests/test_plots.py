@@ -3,8 +3,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from eval.report.drawing import Axis, Box, linear_ticks, log_axis, log_ticks, place_labels, spread, text_width
-from eval.report.plots import FULL, NARROW, interval_plot, pareto_front, quality_latency_plot, scaling_plot, stage_plot
+from eval.report.drawing import Axis, Box, fit, linear_ticks, log_axis, log_ticks, place_labels, spread, text_width
+from eval.report.plots import (
+    FULL,
+    HALF,
+    NARROW,
+    interval_plot,
+    pareto_front,
+    quality_latency_plot,
+    scaling_plot,
+    stage_plot,
+)
 from tests.benchmark_results import MEASURE, SKILL, make_results
 
 SYSTEMS = make_results().protocols["clean"].systems
@@ -62,11 +71,62 @@ def test_labels_cover_neither_each_other_nor_a_dot(width: int) -> None:
         assert not any(box.left < x < box.right and box.top < y < box.bottom for x, y in points.values())
 
 
+LONG = {
+    f"아주-긴-이름의-미세조정-모델-{number}-batch512+hybrid+rerank": system
+    for number, system in enumerate(SYSTEMS.values())
+}
+
+
+@pytest.mark.parametrize("width", [FULL, HALF, NARROW])
+def test_long_names_are_cut_to_the_room_there_is_and_told_whole_when_pointed_at(width: int) -> None:
+    scaling = make_results().scaling
+    assert scaling is not None
+    curves = scaling._replace(intervals=dict(zip(LONG, scaling.intervals.values(), strict=False)))
+    plots = [plot(LONG, MEASURE, width) for plot in (quality_latency_plot, interval_plot)]
+    for svg in (*plots, stage_plot(LONG, width), scaling_plot(curves, MEASURE, width)):
+        labels = [element for element in _elements(svg, "text") if (element.text or "").startswith("아주")]
+        assert labels
+        for label in labels:
+            assert text_width(str(label.text)) <= width / 2
+            assert str(label.text).endswith("+rerank")
+            assert (label.findtext("title") or label.text) in LONG
+    across = [float(line.attrib["x2"]) - float(line.attrib["x1"]) for line in _elements(svg, "line")]
+    assert max(across) > width / 4
+
+
+def test_labels_without_room_are_left_out_rather_than_written_over_others() -> None:
+    points = {f"system {number}": (60.0 + number, 50.0) for number in range(30)}
+    boxes = [box for _, box, _ in place_labels(points, [], Box(0, 0, 160, 100))]
+    assert 0 < len(boxes) < 30
+    assert not any(one.overlap(other) for one, other in combinations(boxes, 2))
+
+
+def test_a_label_keeps_its_beginning_and_its_end() -> None:
+    assert fit("hybrid", 100) == "hybrid"
+    assert fit("multilingual-e5-large+rerank", 100) == "multil…erank"
+    assert text_width(fit("미세조정" * 20, 100)) <= 100
+
+
+def test_lines_of_the_same_colour_are_dashed_differently() -> None:
+    scaling = make_results().scaling
+    assert scaling is not None
+    lines = list(scaling.intervals.values())
+    many = scaling._replace(intervals={f"s{number}": lines[number % len(lines)] for number in range(12)})
+    classes = [group.attrib["class"] for group in _elements(scaling_plot(many, MEASURE), "g")]
+    assert len(set(classes)) == 12
+
+
 def test_the_best_is_first_among_the_intervals() -> None:
     texts = _texts(interval_plot(SYSTEMS, MEASURE))
     names = [text for text in texts if text in SKILL]
     assert names == sorted(SKILL, key=lambda name: -SYSTEMS[name].intervals[MEASURE].mean)
     assert f"{SYSTEMS[names[0]].intervals[MEASURE].mean:.3f}" in texts
+
+
+def test_of_equally_good_systems_the_quickest_is_first_as_in_the_words_above() -> None:
+    slow, quick = SYSTEMS["hybrid+rerank"], SYSTEMS["hybrid+rerank"]._replace(times=SYSTEMS["base"].times)
+    texts = _texts(interval_plot({"slow": slow, "quick": quick}, MEASURE))
+    assert texts.index("quick") < texts.index("slow")
 
 
 def test_bars_are_as_long_as_their_stages() -> None:

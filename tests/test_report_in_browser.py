@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eval.report.verdict import best_system
+from eval.report.verdict import best_system, p50
 from tests.benchmark_results import HOSTILE, HOSTILE_END, MEASURE, make_results
 
 pytest.importorskip("jinja2", reason="the eval extra is not installed")
@@ -150,6 +150,13 @@ def test_all_text_is_readable_and_the_page_is_no_wider_than_the_screen(
     assert page.locator(f"{hidden} svg:visible").count() == 0
 
 
+def test_printed_tables_of_many_systems_fit_the_paper(visit: "Callable[..., Page]") -> None:
+    page = visit(718)  # A4 upright at 96 dots per inch, less the margins
+    page.emulate_media(media="print")
+    assert page.locator("table.many:visible").count() >= 2
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
+
+
 def test_a_table_sorts_by_a_click_and_by_the_keyboard(visit: "Callable[..., Page]") -> None:
     page = visit()
     systems = make_results().protocols["clean"].systems
@@ -165,6 +172,19 @@ def test_a_table_sorts_by_a_click_and_by_the_keyboard(visit: "Callable[..., Page
     ]
     table.get_by_role("button", name="system").click()
     assert _first_column(table)[0] == "base"
+
+
+def test_the_first_click_brings_the_best_to_the_top_be_it_the_most_or_the_least(visit: "Callable[..., Page]") -> None:
+    page = visit()
+    systems = make_results().protocols["clean"].systems
+    table = page.locator("#protocol-1 table.sortable").first
+    table.get_by_role("button", name="p50 ms").click()
+    assert _first_column(table)[0] == min(systems, key=lambda name: p50(systems[name])) == "base"
+    table.get_by_role("button", name="questions/s").click()
+    assert _first_column(table)[0] == "base"
+    pairs = page.locator("#protocol-1 table.sortable", has_text="corrected p").first
+    pairs.get_by_role("button", name="corrected p").click()
+    assert pairs.locator("th[aria-sort=ascending]").inner_text().startswith("corrected p")
 
 
 def test_what_has_no_figure_stays_at_the_end(visit: "Callable[..., Page]") -> None:
@@ -213,6 +233,16 @@ def test_a_kind_and_words_narrow_the_list(visit: "Callable[..., Page]") -> None:
     assert page.locator(".question .asked").all_inner_texts() == ["가람호수 17호의 깊이는 몇 미터인가요?"]
 
 
+def test_an_open_question_stays_open_when_other_systems_are_chosen(visit: "Callable[..., Page]") -> None:
+    page = visit()
+    _choose(page, "base")
+    page.locator(".question > summary").nth(2).click()
+    asked = page.locator(".question[open] .asked").inner_text()
+    _choose(page, "base", "lexical")
+    assert page.locator(".question[open] .asked").all_inner_texts() == [asked]
+    assert page.locator(".question[open] .columns h4").all_inner_texts() == ["lexical found", "base found"]
+
+
 def test_more_questions_come_when_asked_for(visit: "Callable[..., Page]") -> None:
     page = visit()
     assert page.locator(".question").count() == 50
@@ -241,7 +271,6 @@ def test_a_question_shows_the_right_passage_and_what_was_found_rank_by_rank(visi
     assert items.count() == 10
     place = list(answer.found).index("d29")
     assert items.nth(place).locator(".passage.right .tick").inner_text() == "✓ right"
-    assert float(items.nth(place).locator(".score").inner_text()) == pytest.approx(answer.found["d29"], rel=1e-3)
     assert body.locator("li .right").count() == 1
 
 

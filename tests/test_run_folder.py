@@ -21,9 +21,11 @@ def test_what_an_unfinished_run_wrote_is_found_again_by_the_same_run_only(tmp_pa
     first = RunFolder.begin(tmp_path / "report", {"k": 10}, overwrite=False)
     first.journal("clean", "base").parent.mkdir(parents=True)
     first.journal("clean", "base").write_text("{}\n")
+    first.release()
     again = RunFolder.begin(tmp_path / "report", {"k": 10}, overwrite=True)
     assert (first.resumed, again.resumed) == (False, True)
     assert again.journal("clean", "base").exists()
+    again.release()
     with pytest.raises(FileExistsError, match="--overwrite"):
         RunFolder.begin(tmp_path / "report", {"k": 5}, overwrite=False)
     other = RunFolder.begin(tmp_path / "report", {"k": 5}, overwrite=True)
@@ -63,3 +65,20 @@ def test_a_run_without_answers_can_finish(tmp_path: Path) -> None:
     folder = RunFolder.begin(tmp_path, {}, overwrite=False)  # the tutorial's, asked all at once
     folder.finish()
     assert not (tmp_path / "unfinished").exists()
+
+
+def test_two_benchmarks_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    first = RunFolder.begin(tmp_path, {"k": 10}, overwrite=False)
+    for identity in ({"k": 10}, {"k": 5}):
+        with pytest.raises(BlockingIOError, match="Another benchmark is writing"):
+            RunFolder.begin(tmp_path, identity, overwrite=True)
+    first.release()
+    assert RunFolder.begin(tmp_path, {"k": 10}, overwrite=False).resumed
+
+
+def test_a_run_whose_report_could_not_be_written_is_gone_on_with(tmp_path: Path) -> None:
+    RunFolder.begin(tmp_path, {"k": 10}, overwrite=False).release()
+    (tmp_path / "results.json").write_text("{}")  # the disk was full before the page
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        RunFolder.begin(tmp_path, {"k": 5}, overwrite=False)
+    assert RunFolder.begin(tmp_path, {"k": 10}, overwrite=False).resumed

@@ -122,7 +122,7 @@ def test_klue_from_the_hub_is_its_sts_configuration(monkeypatch: pytest.MonkeyPa
     datasets = types.ModuleType("datasets")
     monkeypatch.setattr(datasets, "load_dataset", load_dataset, raising=False)
     monkeypatch.setitem(sys.modules, "datasets", datasets)
-    monkeypatch.setattr(sources, "_check_hub", lambda: None)
+    monkeypatch.setattr(sources, "check_dataset", lambda repo: None)
     assert load_similarity_pairs("klue", split="train") == [(RAIN, SNOW, 1.0)]
     assert asked == [("klue/klue", "sts", "train")]
     with pytest.raises(ValueError, match="KLUE-STS has no split 'test'"):

@@ -1,6 +1,7 @@
 from time import sleep
 
 import pytest
+from langchain_core.runnables import RunnableLambda
 
 from rag_app.timing import stage_times, timed
 
@@ -33,3 +34,13 @@ def test_a_stage_that_fails_counts_and_fails() -> None:
     with stage_times() as seconds, pytest.raises(ValueError), timed("dense"):
         raise ValueError
     assert "dense" in seconds
+
+
+def test_stages_in_the_threads_of_a_batch_add_up() -> None:
+    def wait(_: int) -> None:
+        with timed("dense"):
+            sleep(0.01)
+
+    with stage_times() as seconds:
+        RunnableLambda(wait).batch(list(range(8)), {"max_concurrency": 4})
+    assert seconds["dense"] >= 0.08

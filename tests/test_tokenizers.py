@@ -62,7 +62,6 @@ def test_every_analysis_is_measured_on_the_same_questions(
     assert found["bigrams"] == found[SERVING] == 1
     assert found["words"] == pytest.approx(2 / 3)  # the passage has 국회의원이
     assert report["analyses"][SERVING]["change"] is None
-    assert report["analyses"][SERVING]["relative_index_bytes"] == 1
     assert report["analyses"]["words"]["change"]["losses"] == 1
 
 
@@ -171,7 +170,7 @@ def test_tables_show_scores_and_ratios() -> None:
     quality = quality_table(results, compare_with_serving(results, "mrr@10")).splitlines()
     assert quality[0].split() == ["analysis", "mrr@10", "change", "p"]
     assert quality[2].split()[:2] == ["half", "0.500"]
-    assert quality[2].split()[-2:] == ["-0.250", "1"]
+    assert quality[2].split()[-2:] == ["−0.250", "1.000"]
     cost = cost_table(results, passages=6).splitlines()
     assert cost[1].split() == [SERVING, "10.0", "7", "1.00x", "1.00x", "2.00"]
     assert cost[2].split() == ["half", "10.0", "7", "0.50x", "0.25x", "2.00"]

@@ -43,7 +43,7 @@ def check_leakage(benchmark: Benchmark, training: Mapping[str, RetrievalData]) -
     Questions are equal but for case, white space and the punctuation at their end, passages by their text, and nearly
     equal as `rag_app.duplicates` has it.
     """
-    return [_leakage(name, "", benchmark, data) for name, data in training.items()]
+    return [_leakage(name, "", benchmark, _asked_about(data)) for name, data in training.items()]
 
 
 def check_training(name: str, folder: Path, benchmark: Benchmark, *, places: Sequence[Path] = ()) -> list[Finding]:
@@ -177,11 +177,17 @@ def _load(source: str, places: Sequence[Path]) -> RetrievalData:
     """Return the training part of a source; one without questions is all passages."""
     path = source if source in NAMED else _find(source, places)
     try:
-        return load_retrieval_data(path, split="train")
+        return _asked_about(load_retrieval_data(path, split="train"))
     except (FileNotFoundError, ValueError):
         if source in NAMED or not Path(path).exists():
             raise
         return RetrievalData({document.metadata["doc_id"]: document for document in load_passages(path)}, [])
+
+
+def _asked_about(data: RetrievalData) -> RetrievalData:
+    """Return the data with only the passages that were asked about: all splits of a BEIR folder have one corpus."""
+    asked = frozenset[str]().union(*({*question.relevant, question.context_id} for question in data.questions))
+    return data._replace(passages={doc_id: passage for doc_id, passage in data.passages.items() if doc_id in asked})
 
 
 def _find(source: str, places: Sequence[Path]) -> Path:

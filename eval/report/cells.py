@@ -76,6 +76,11 @@ def number_cell(value: float, digits: int = 2) -> Cell:
     return Cell(f"{value:,.{digits}f}", value)
 
 
+def short(value: float) -> str:
+    """Return a number with three digits after the point at most: ``0.04``, ``12``, ``1557.98``."""
+    return f"{value:.3f}".rstrip("0").rstrip(".")
+
+
 def count_cell(number: int) -> Cell:
     """Return a count."""
     return Cell(f"{number:,}", number)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from math import ceil, floor, log10
+from math import ceil, floor, inf, log10
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -71,6 +71,24 @@ def text_width(text: str) -> float:
     return sum(_LETTER if ord(letter) < 0x1100 else 12.5 for letter in text)
 
 
+def fit(text: str, width: float) -> str:
+    """Return a label that takes no more pixels: of a long one the beginning and the end."""
+    kept = len(text)
+    short = text
+    while text_width(short) > width and kept > 2:
+        kept -= 1
+        short = f"{text[: (kept + 1) // 2]}…{text[-(kept // 2) :]}"
+    return short
+
+
+def add_label(parent: ET.Element, name: str, width: float, **attributes: float | str) -> None:
+    """Add a name as text, cut to so many pixels; the whole of it shows when one points at it."""
+    text = fit(name, width)
+    element = add(parent, "text", text, **attributes)
+    if text != name:
+        add(element, "title", name)
+
+
 def mean_axis(intervals: Sequence[Interval], start: float, end: float) -> Axis:
     """Return an axis of means: not from 0, which would hide differences, nor so narrow that noise looks large."""
     low, high = min(one.low for one in intervals), max(one.high for one in intervals)
@@ -136,19 +154,22 @@ def draw_grid(
 
 
 def place_labels(
-    points: Mapping[str, tuple[float, float]], bars: Sequence[Box], frame: Box
+    points: Mapping[str, tuple[float, float]], bars: Sequence[Box], frame: Box, longest: float = inf
 ) -> Iterator[tuple[str, Box, bool]]:
     """Yield where each name can stand without covering another or a point, and whether that is far from its point.
+
+    A name for which there is no room is left out.
 
     Args:
         points: By name, the most important first.
         bars: What should rather not be covered.
         frame: Where names have to be.
+        longest: The most pixels of a name; longer ones are cut, as by `add_label`.
     """
     dots = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in points.values()]
     taken: list[Box] = []
     for name, (x, y) in points.items():
-        width = text_width(name)
+        width = text_width(fit(name, longest))
         best: tuple[float, Box, bool] | None = None
         for distance, (across, up) in product(
             (9, 22, 38, 56, 76), ((1, 0), (-1, 0), (1, -1), (-1, -1), (1, 1), (-1, 1), (0, -1), (0, 1))
@@ -157,8 +178,9 @@ def place_labels(
             box = Box(middle - width / 2, centre - LINE / 2, middle + width / 2, centre + LINE / 2)
             if box.left < frame.left or box.right > frame.right or box.top < frame.top or box.bottom > frame.bottom:
                 continue
-            covered = sum(map(box.overlap, taken)) + sum(map(box.overlap, dots))
-            cost = 20 * covered + 0.5 * sum(map(box.overlap, bars)) + 1.5 * distance
+            if any(map(box.overlap, taken)):
+                continue
+            cost = 20 * sum(map(box.overlap, dots)) + 0.5 * sum(map(box.overlap, bars)) + 1.5 * distance
             if best is None or cost < best[0]:
                 best = cost, box, distance > 9
         if best:

@@ -1,7 +1,6 @@
 """The questions that the page shows one by one, with what each system found."""
 
-from collections.abc import Mapping, Sequence
-from math import isfinite
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
@@ -128,20 +127,13 @@ def _find(question: Question, answers: list[dict[str, Answer]]) -> _Found:
 
 def _record(question: Question, found: _Found, shown: _Shown, book: _Book) -> dict[str, Any]:
     book.characters += len(question.text)
-    lists = []
-    for doc_ids, system in zip(found.rankings, shown.result.systems.values(), strict=True):
-        scores = system.answers[question.id].found if question.id in system.answers else {}
-        tell = not _only_ranks(scores)
-        lists.append(
-            [
-                [
-                    book.place(shown.corpus.get(doc_id), right=doc_id in question.relevant),
-                    int(doc_id in question.relevant),
-                    _score(scores[doc_id]) if tell else None,
-                ]
-                for doc_id in doc_ids[:SHOWN]
-            ]
-        )
+    lists = [
+        [
+            [book.place(shown.corpus.get(doc_id), right=doc_id in question.relevant), int(doc_id in question.relevant)]
+            for doc_id in doc_ids[:SHOWN]
+        ]
+        for doc_ids in found.rankings
+    ]
     properties = {"id": question.id, **question.metadata}
     return {
         "text": question.text,
@@ -155,12 +147,3 @@ def _record(question: Question, found: _Found, shown: _Shown, book: _Book) -> di
 
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:length]}…"
-
-
-def _score(score: float) -> float | None:
-    return float(f"{score:.4g}") if isfinite(score) else None
-
-
-def _only_ranks(scores: Mapping[str, float]) -> bool:
-    """Say whether scores are places (0, -1, -2, ...), as `eval.asking.document_scores` makes them."""
-    return all(score <= 0 and score == int(score) for score in scores.values())

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from eval.report.cells import Cell, Table
+from eval.report.cells import Cell, Table, short
 from eval.report.page import PROTOCOLS, data_name, facts
 from eval.report.tables import (
     abstention_table,
@@ -86,7 +86,7 @@ def _details(details: Mapping[str, Any]) -> str:
         if name == "arguments":
             continue  # the command says them
         if isinstance(value, Mapping):
-            value = ", ".join(f"{key} {one}" for key, one in value.items())
+            value = ", ".join(f"{key} {short(one) if isinstance(one, float) else one}" for key, one in value.items())
         lines.append(f"- {_escape(name)}: {_escape(str(value))}")
     return "\n".join(lines)
 

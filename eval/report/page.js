@@ -9,15 +9,18 @@ const make = (tag, className = "", text = "") => {
 };
 
 // Tables: a click on a column's name sorts by it, the best first.
+const LESS_IS_BETTER = / ms$|^(corrected )?p$|^false |^losses$|^index on|^memory /;
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
-    const button = make("button", "", head.textContent);
+    const button = make("button");
     button.type = "button";
+    button.append(...head.childNodes);
     head.replaceChildren(button);
     button.addEventListener("click", () => {
-      const descending = head.getAttribute("aria-sort") !== "descending" && !head.classList.contains("name")
-        || head.getAttribute("aria-sort") === "ascending";
+      const sorted = head.getAttribute("aria-sort");
+      const rising = head.classList.contains("name") || LESS_IS_BETTER.test(button.textContent);
+      const descending = sorted ? sorted === "ascending" : !rising;
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", descending ? "descending" : "ascending");
       const sign = descending ? -1 : 1;
@@ -103,9 +106,11 @@ function refresh() {
     && matches(question, words));
   const left = questions.length < total
     ? ` The page holds the ${questions.length} hardest of ${total}; the files beside it hold all.` : "";
+  const open = new Set([...at("list").querySelectorAll("details[open]")].map((element) => element.question));
   at("count").textContent = `${shown.length} of ${questions.length} questions, the hardest first.${left}`;
   at("list").replaceChildren();
   showMore();
+  for (const element of at("list").children) element.open = open.has(element.question);
 }
 
 function showMore() {
@@ -117,6 +122,7 @@ function showMore() {
 
 function drawQuestion(question, systems) {
   const element = make("details", "question");
+  element.question = question;
   const summary = make("summary");
   const asked = make("span", "asked", question.text);
   asked.lang = "ko";
@@ -152,9 +158,9 @@ function drawBody(question, systems) {
     const found = question.found[system];
     if (!found.length) column.append(make("p", "empty", "Nothing."));
     const list = make("ol");
-    found.forEach(([place, right, score], number) => {
+    found.forEach(([place, right], number) => {
       const item = make("li");
-      item.append(drawPassage(place, question, { rank: number + 1, right: Boolean(right), score }));
+      item.append(drawPassage(place, question, { rank: number + 1, right: Boolean(right) }));
       list.append(item);
     });
     column.append(list);
@@ -172,11 +178,6 @@ function drawPassage(place, question, found = null) {
   if (found !== null) head.append(make("span", "place", `${found.rank}.`));
   head.append(title ? make("span", "title", title) : make("span", "empty", "no title"));
   if (found !== null && found.right) head.append(make("span", "tick", "✓ right"));
-  if (found !== null && found.score !== null) {
-    const score = make("span", "score", String(found.score));
-    score.title = "score";
-    head.append(score);
-  }
   const paragraph = make("p");
   const right = found === null || found.right;
   const [start, end] = excerpt(text, question, right ? EXCERPT : GLANCE);

@@ -10,7 +10,7 @@ from importlib.resources import files
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-from eval.report.cells import Table
+from eval.report.cells import Table, short
 from eval.report.explorer import explorer_data
 from eval.report.plots import FULL, HALF, NARROW, interval_plot, quality_latency_plot, scaling_plot, stage_plot
 from eval.report.tables import (
@@ -33,17 +33,22 @@ PROTOCOLS = {
     "there as distractors, and only questions that a passage answers count. Those that none answers test whether the "
     "systems know it.",
     "tutorial": "As a Korean tutorial published it: a sample of questions, their own contexts as the corpus with "
-    "duplicates left in, flat L2 search, the first 30 reranked, a hit by equal text. So small and tidy a corpus is "
-    "easier than a real one; take it to compare with the published hit rates, not to choose a system.",
+    "duplicates left in, flat L2 search, the first 30 reranked, a hit by equal text, questions without "
+    "an answer asked like the others. To find a passage only among those asked about is easier than in a real corpus: "
+    "compare these figures with published ones, and choose a system by the clean protocol.",
 }
 """What each protocol does, in words."""
 TERMS = (
     ("hit_rate@k", "The share of questions with a right passage among the first k (Success@k; not Recall@k)."),
-    ("recall@k", "How many of a question's right passages are among the first k."),
+    ("recall@k", "The share of a question's right passages that is among the first k."),
     ("mrr@k", "One over the rank of the first right passage, 0 beyond k."),
     ("ndcg@k", "Right passages count less the lower they stand, by the logarithm of the rank."),
     ("map@k", "The mean precision at the ranks of the right passages."),
-    ("interval", "95%, by drawing the questions again (bootstrap): what to expect of other questions like these."),
+    (
+        "interval",
+        "95%, by drawing the questions again (bootstrap; Wilson's where all score the same): where the mean of all "
+        "questions like these may lie.",
+    ),
     ("p", "How often chance alone would make as large a difference, either way; corrected p: for all pairs compared."),
 )
 
@@ -72,7 +77,7 @@ def page(results: Results) -> str:
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined)
-    environment.filters["span"] = _span
+    environment.filters |= {"span": _span, "short": short}
     css, js = _packaged("page.css"), _packaged("page.js")
     text = environment.from_string(_packaged("page.html.jinja")).render(
         _content(results, Markup),

@@ -13,6 +13,7 @@ from eval.report.drawing import (
     Axis,
     Box,
     add,
+    add_label,
     draw_axes,
     draw_grid,
     linear_ticks,
@@ -26,6 +27,7 @@ from eval.report.drawing import (
     to_text,
 )
 from eval.report.tables import stage_names
+from eval.report.verdict import p50
 from eval.results import Scaling, SystemResult
 
 FULL, HALF, NARROW = 900, 552, 350
@@ -80,20 +82,21 @@ def quality_latency_plot(systems: Mapping[str, SystemResult], measure: str, widt
         add(mark, "title", f"{name}: {measure} {with_interval(one)}, {ms(points[name][0])} ms per question")
         add(mark, "line", x1=x, x2=x, y1=upward.place(one.low), y2=upward.place(one.high), class_="whisker")
         add(mark, "circle", cx=x, cy=y, r=5)
-    order = [*front, *sorted(points.keys() - set(front), key=lambda name: -points[name][1])]
+    order = [*front, *sorted((name for name in points if name not in front), key=lambda name: -points[name][1])]
     bars = [
         Box(places[name][0] - 1, upward.place(one.high), places[name][0] + 1, upward.place(one.low))
         for name, one in zip(timed, intervals, strict=True)
     ]
     frame = Box(across.start, upward.end - 8, width, upward.start)
-    for name, box, far in place_labels({name: places[name] for name in order}, bars, frame):
+    longest = width / 2
+    for name, box, far in place_labels({name: places[name] for name in order}, bars, frame, longest):
         x, y = places[name]
         side = "" if box.left > x else "end" if box.right < x else "middle"
         edge = {"": box.left, "end": box.right, "middle": (box.left + box.right) / 2}[side]
         if far:
             add(svg, "line", x1=x, y1=y, x2=edge, y2=(box.top + box.bottom) / 2, class_="leader")
         kind = f"label {'best' if name in front else ''} {side}"
-        add(svg, "text", name, x=edge, y=box.bottom - 4, class_=" ".join(kind.split()))
+        add_label(svg, name, longest, x=edge, y=box.bottom - 4, class_=" ".join(kind.split()))
     return to_text(svg)
 
 
@@ -101,7 +104,7 @@ def interval_plot(systems: Mapping[str, SystemResult], measure: str, width: int 
     """Return the intervals of a measure side by side (a forest plot), the best system first."""
     if not systems:
         return ""
-    order = sorted(systems, key=lambda name: -systems[name].intervals[measure].mean)
+    order = sorted(systems, key=lambda name: (-systems[name].intervals[measure].mean, p50(systems[name])))
     left, height = _label_column(order, width), _ROW * len(order) + 44
     across = mean_axis([systems[name].intervals[measure] for name in order], left + 8, width - 48)
     svg = new_svg(width, height, f"{measure} of each system with its 95% interval, best first")
@@ -111,7 +114,7 @@ def interval_plot(systems: Mapping[str, SystemResult], measure: str, width: int 
     add(svg, "rect", x=edges[0], y=4, width=edges[1] - edges[0], height=height - 38, class_="band")
     for row, name in enumerate(order):
         one, y = systems[name].intervals[measure], _ROW * row + 18
-        add(svg, "text", name, x=left, y=y + 4, class_="label row")
+        add_label(svg, name, left, x=left, y=y + 4, class_="label row")
         mark = add(svg, "g", class_="point best" if row == 0 else "point")
         add(mark, "title", f"{name}: {measure} {with_interval(one)}")
         add(mark, "line", x1=across.place(one.low), x2=across.place(one.high), y1=y, y2=y, class_="whisker thick")
@@ -140,7 +143,7 @@ def stage_plot(systems: Mapping[str, SystemResult], width: int = HALF) -> str:
     draw_grid(svg, across, linear_ticks(across), height - 34, "mean ms per question", top - 2)
     for line, (name, times) in enumerate(known.items()):
         x, y = across.start, top + _ROW * line + 4
-        add(svg, "text", name, x=left, y=y + 12, class_="label row")
+        add_label(svg, name, left, x=left, y=y + 12, class_="label row")
         for number, stage in enumerate(stages):
             spent = across.place(1000 * times.stages.get(stage, 0.0)) - across.start
             if spent > 0:
@@ -157,7 +160,8 @@ def scaling_plot(scaling: Scaling, measure: str, width: int = FULL) -> str:
     if not lines or len(scaling.passages) < 2:
         return ""
     height = 360
-    right = width - max(map(text_width, lines)) - 22
+    column = _label_column(list(lines), width)
+    right = width - column - 22
     across = Axis(scaling.passages[0], scaling.passages[-1], 48, right, logarithmic=True)
     upward = mean_axis([one for line in lines.values() for one in line], height - 44, 28)
     svg = new_svg(width, height, f"{measure} by number of passages, a line for each system")
@@ -175,7 +179,7 @@ def scaling_plot(scaling: Scaling, measure: str, width: int = FULL) -> str:
             dot = add(group, "circle", cx=x, cy=y, r=3.5)
             add(dot, "title", f"{name}, {size:,} passages: {measure} {with_interval(one)}")
         add(group, "line", x1=places[-1][0] + 5, y1=places[-1][1], x2=across.end + 16, y2=end, class_="leader")
-        add(group, "text", name, x=across.end + 19, y=end + 4, class_="label")
+        add_label(group, name, column, x=across.end + 19, y=end + 4, class_="label")
     return to_text(svg)
 
 
@@ -198,4 +202,4 @@ def _legend_rows(names: Sequence[str], width: int) -> list[list[tuple[str, float
 
 
 def _colour(kind: str, number: int) -> str:
-    return f"{kind} c{number % _CLASSES}"
+    return f"{kind} c{number % _CLASSES}" + " again" * (number >= _CLASSES)

@@ -1,7 +1,6 @@
 """What was found, as text for the screen."""
 
 from collections.abc import Collection
-from unicodedata import east_asian_width
 
 from eval.report.cells import Cell, Table
 from eval.report.tables import (
@@ -16,6 +15,7 @@ from eval.report.tables import (
 )
 from eval.report.verdict import main_measure, measures_of, summary
 from eval.results import ProtocolResult, Results
+from rag_app.text_tables import aligned
 
 LEGEND = (
     "±: half of the 95% interval, or the larger part of it. *: best of its column, or a change with p < 0.05. "
@@ -66,15 +66,7 @@ def plain_table(table: Table, *, without: Collection[str] = (), intervals: bool 
     kept = [number for number, name in enumerate(table.header) if name not in without]
     header = [table.header[number] for number in kept]
     rows = [header, *([_plain(row[number], intervals) for number in kept] for row in table.rows)]
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            text + " " * (width - _width(text)) if number < table.labels else " " * (width - _width(text)) + text
-            for number, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+    return aligned(rows, labels=table.labels)
 
 
 def _titled(table: Table) -> str:
@@ -87,7 +79,3 @@ def _plain(cell: Cell, intervals: bool) -> str:
         return cell.text + mark
     half = max(cell.interval.high - cell.interval.mean, cell.interval.mean - cell.interval.low)
     return f"{cell.text} ±{f'{half:.2f}'.removeprefix('0')}{mark or ' '}"
-
-
-def _width(text: str) -> int:
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)

@@ -45,9 +45,10 @@ def score_table(result: ProtocolResult) -> Table:
         "Quality and time",
         ["system", *measures, "p50 ms", "p95 ms", "p99 ms", "questions/s"],
         rows,
-        "Means over the questions with 95% bootstrap intervals. The best of a column stands out; those marked ≈ cannot "
-        "be told apart from it (paired randomisation test, p ≥ 0.05 after Holm's correction). Milliseconds of single "
-        "questions asked one at a time; questions per second when asked all at once. Times hold for this machine only.",
+        "Means over the questions with 95% intervals. The best of a column stands out; those marked ≈ cannot "
+        "be told apart from it (paired randomisation test, p ≥ 0.05 after Holm's correction). Milliseconds of "
+        "questions asked one at a time (– where they were not); questions per second when many are asked at once. "
+        "Times hold for this machine only.",
     )
 
 
@@ -101,7 +102,7 @@ def pairs_table(result: ProtocolResult, measure: str = "") -> Table:
         ["system", measure, "difference", "wins", "ties", "losses", "p", "corrected p"],
         rows,
         "Wins and losses count questions. Two-sided paired randomisation test, corrected for "
-        f"{compared:,} comparisons (Holm); ≈ where the difference may well be chance.",
+        f"{compared:,} comparison{'s' * (compared != 1)} (Holm); ≈ where the difference may well be chance.",
     )
 
 
@@ -179,7 +180,7 @@ def slice_table(results: Results, measure: str) -> Table:
         ]
         for one in slices
     ]
-    note = "Means with 95% bootstrap intervals. Few questions make wide intervals."
+    note = "Means with 95% intervals. Few questions make wide intervals."
     return Table(f"Kinds of questions, {measure}", ["by", "kind", "questions", *names], rows, note, labels=2)
 
 
@@ -227,7 +228,10 @@ def size_table(result: ProtocolResult) -> Table:
         [Cell(name), count_cell(system.passages), bytes_cell(system.index_bytes), bytes_cell(system.memory_bytes)]
         for name, system in result.systems.items()
     ]
-    note = "Memory is the most that the whole process had while the system was asked, other systems' models included."
+    note = (
+        "Passages are what is searched: long texts are cut into several. Memory is the most that the whole process had "
+        "while the system was asked, other systems' models included."
+    )
     return Table("Index and memory", ["system", "passages", "index on disk", "memory peak"], rows, note)
 
 

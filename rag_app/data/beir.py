@@ -40,10 +40,13 @@ def load_beir(folder: Path, split: str) -> RetrievalData:
         raise ValueError(
             f"{folder / 'queries.jsonl'}: {len(missing)} queries of the qrels are missing: {min(missing)!r}"
         )
+    texts = {query_id: normalise(str(queries[query_id].get("text") or "")) for query_id in qrels}
+    if empty := [query_id for query_id, text in texts.items() if not text]:
+        raise ValueError(f"{folder / 'queries.jsonl'}: the query {empty[0]!r} asks nothing. Give it a text or remove it")
     questions = [
         Question(
             id=query_id,
-            text=normalise(str(queries[query_id].get("text") or "")),
+            text=texts[query_id],
             relevant=frozenset(doc_ids.get(corpus_id, corpus_id) for corpus_id in corpus_ids),
             answers=(),
             impossible=False,

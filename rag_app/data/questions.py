@@ -1,7 +1,7 @@
 """Questions with the passages that answer them, from any source under one form."""
 
 import ast
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -108,7 +108,8 @@ def sample_documents() -> list[Document]:
 def _from_rows(rows: Iterable[Row], columns: Columns, source: str) -> RetrievalData:
     passages: dict[str, Document] = {}
     questions: list[Question] = []
-    ids: Counter[str] = Counter()
+    taken: set[str] = set()
+    uses: defaultdict[str, int] = defaultdict(lambda: 1)
     for number, row in enumerate(rows, start=1):
         passage = _passage(row, columns, source)
         if passage is None:
@@ -119,10 +120,13 @@ def _from_rows(rows: Iterable[Row], columns: Columns, source: str) -> RetrievalD
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
         if question is not None:
-            name = question.id or f"{number}"
-            ids[name] += 1
             # In some tables ``id`` is that of the passage: number it from its second use on.
-            questions.append(question._replace(id=name if ids[name] == 1 else f"{name}#{ids[name]}"))
+            name = unique = question.id or f"{number}"
+            while unique in taken:
+                uses[name] += 1
+                unique = f"{name}#{uses[name]}"
+            taken.add(unique)
+            questions.append(question._replace(id=unique))
     if not questions:
         raise ValueError(f"{source} holds no question. Its rows need a column {' or '.join(QUESTION_NAMES)}")
     return RetrievalData(passages, questions)

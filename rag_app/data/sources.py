@@ -6,7 +6,7 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from rag_app.hub import TIMEOUT, network_errors
+from rag_app.hub import check_dataset
 from rag_app.korean import normalise
 from rag_app.tables import ROWS, Row
 
@@ -45,7 +45,7 @@ def klue_rows(configuration: str, split: str) -> Iterator[Row]:
     if split not in ("train", "validation"):
         raise ValueError(f"{name} has no split {split!r}. Ask for 'train' or 'validation'")
     try:
-        _check_hub()
+        check_dataset("klue/klue")
         rows = load_dataset("klue/klue", configuration, split=split)
     except ConnectionError as error:
         otherwise = ", or 'sample' for the bundled news" if configuration == "mrc" else ""
@@ -123,16 +123,3 @@ def _tables_named(folder: Path, names: Iterable[str]) -> list[Path]:
     """Return the tables of a folder with one of these words in their name."""
     name = re.compile(rf"(?<![a-z])(?:{'|'.join(names)})(?![a-z])")
     return [path for path in _tables(folder) if name.search(path.stem.lower())]
-
-
-def _check_hub() -> None:
-    """Fail at once where load_dataset would retry for half a minute before it says that there is no connection."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    try:
-        HfApi().dataset_info("klue/klue", timeout=TIMEOUT)
-    except (HfHubHTTPError, OfflineModeIsEnabled):  # the Hub answered; or load_dataset will look into the cache only
-        return
-    except network_errors() as error:
-        raise ConnectionError(str(error)) from error
