@@ -7,8 +7,6 @@ import numpy as np
 from eval.results import Abstention
 from eval.statistics import wilson
 
-THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-
 
 def abstention(answerable: Sequence[float], unanswerable: Sequence[float], threshold: float) -> Abstention:
     """Return what becomes of the questions if only evidence of at least the threshold is answered.
@@ -34,13 +32,6 @@ def abstention(answerable: Sequence[float], unanswerable: Sequence[float], thres
         false_refusals=wilson(sum(evidence < threshold for evidence in answerable), len(answerable)),
         auc=area_under_curve(answerable, unanswerable),
     )
-
-
-def trade_off(
-    answerable: Sequence[float], unanswerable: Sequence[float], thresholds: Sequence[float] = THRESHOLDS
-) -> list[Abstention]:
-    """Return `abstention` for each threshold: what fewer false answers cost in false refusals."""
-    return [abstention(answerable, unanswerable, threshold) for threshold in thresholds]
 
 
 def area_under_curve(answerable: Sequence[float], unanswerable: Sequence[float]) -> float:

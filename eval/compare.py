@@ -108,16 +108,6 @@ def text_table(changes: Sequence[Change], questions: Mapping[str, int], *, legen
     return "\n\n".join([*tables, legend])
 
 
-def markdown_table(changes: Sequence[Change], questions: Mapping[str, int], *, legend: str = _LEGEND) -> str:
-    """Return changes as Markdown, one table for each protocol; see `text_table`."""
-    parts = []
-    for title, group in _by_protocol(changes, questions):
-        rule = ("---", "---", *["---:"] * (len(_HEADER) - 2))
-        rows = [[cell.replace("|", "\\|") for cell in cells] for cells in (_HEADER, rule, *map(_row, group))]
-        parts.append("\n".join([f"**{title}**", "", *(f"| {' | '.join(cells)} |" for cells in rows)]))
-    return "\n\n".join([*parts, legend.replace("*", "\\*")])
-
-
 def compare_protocol(
     protocol: str,
     old: SavedProtocol,

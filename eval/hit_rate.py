@@ -31,7 +31,6 @@ from eval.results import Results
 from eval.run_folder import RunFolder
 from eval.saved import parse_saved, read_saved, to_json
 
-INTERRUPTED = 130
 FELL = 3
 
 
@@ -119,7 +118,7 @@ def _stop(interruption: BaseException | None) -> int:
     """Return the status of an interruption from outside; raise an error again."""
     if isinstance(interruption, Exception):
         raise interruption
-    return INTERRUPTED
+    return options.INTERRUPTED
 
 
 def _nowhere(*names: str) -> None:

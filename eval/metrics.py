@@ -1,7 +1,6 @@
 """Retrieval metrics, computed by ir_measures: per question, and their means."""
 
 from collections.abc import Collection, Mapping
-from statistics import fmean
 from typing import Any
 
 Qrels = Mapping[str, Collection[str]]
@@ -58,11 +57,6 @@ def question_scores(qrels: Qrels, run: Run, k: int = 10) -> dict[str, dict[str, 
     for metric in iter_calc(list(names), relevant, ranked):
         scores[names[metric.measure]][metric.query_id] = metric.value
     return scores
-
-
-def mean_scores(qrels: Qrels, run: Run, k: int = 10) -> dict[str, float]:
-    """Return each metric's mean over all questions of ``qrels``; see `question_scores`."""
-    return {name: fmean(scores.values()) for name, scores in question_scores(qrels, run, k).items()}
 
 
 def _without_ties(scores: Mapping[str, float]) -> dict[str, float]:

@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from eval.mteb_models import RERANK, SEARCHES, MtebEncoder, MtebSearch
+from eval.options import INTERRUPTED
 from rag_app.compressors import load_reranker
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.hub import check_dataset
 from rag_app.models import EMBEDDED
 from rag_app.text_tables import aligned
 
-INTERRUPTED = 130
 ENCODER = "encoder"
 SYSTEMS = (ENCODER, *SEARCHES, *(f"{name}{RERANK}" for name in SEARCHES))
 

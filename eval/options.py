@@ -11,6 +11,8 @@ from eval.run_folder import RunFolder
 from rag_app.models import EMBEDDED
 from rag_app.settings import name_or_none
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C or SIGTERM."""
 PROTOCOLS = ("clean", "tutorial")
 _CLEAN = ("distractors", "index", "retriever", "robustness", "scaling")  # the tutorial protocol has none of these
 

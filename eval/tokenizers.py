@@ -26,7 +26,7 @@ from typing import Any
 from eval.analyses import SERVING, Candidate, Measured, candidates, measure
 from eval.known_items import known_items
 from eval.metrics import measures
-from eval.options import add_data, check_json, positive
+from eval.options import INTERRUPTED, add_data, check_json, positive
 from eval.protocols import Benchmark, clean
 from eval.report.cells import ms, p_text, signed, with_interval
 from eval.report.folder import write_text
@@ -40,8 +40,6 @@ from rag_app.passages import split_documents
 from rag_app.provenance import versions
 from rag_app.tables import Columns
 from rag_app.text_tables import aligned
-
-INTERRUPTED = 130
 
 MADE = (
     "Nobody asked these questions: they were made from the articles, share their words as people's questions would "

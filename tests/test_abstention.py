@@ -1,6 +1,6 @@
 import pytest
 
-from eval.abstention import THRESHOLDS, abstention, area_under_curve, trade_off
+from eval.abstention import abstention, area_under_curve
 from eval.statistics import wilson
 
 ANSWERABLE = [0.9, 0.6, 0.5, 0.2]
@@ -22,17 +22,6 @@ def test_auc_counts_the_pairs_in_the_right_order_and_ties_as_half() -> None:
     assert area_under_curve([0.3, 0.3], [0.3]) == 0.5
     assert area_under_curve([0.8], [0.1, 0.2]) == 1.0
     assert area_under_curve([0.1], [0.8, 0.9]) == 0.0
-
-
-def test_a_higher_threshold_trades_false_answers_for_false_refusals() -> None:
-    found = trade_off(ANSWERABLE, UNANSWERABLE)
-    assert [one.threshold for one in found] == list(THRESHOLDS)
-    answers, refusals = [one.false_answers.mean for one in found], [one.false_refusals.mean for one in found]
-    assert answers == sorted(answers, reverse=True)
-    assert (answers[0], answers[-1]) == (1.0, 0.0)
-    assert refusals == sorted(refusals)
-    assert (refusals[0], refusals[-1]) == (0.0, 0.75)
-    assert len({one.auc for one in found}) == 1
 
 
 @pytest.mark.parametrize(("answerable", "unanswerable"), [([], [0.1]), ([0.1], [])])

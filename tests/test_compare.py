@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eval.compare import compare_runs, compare_text, markdown_table
+from eval.compare import compare_runs, compare_text
 from eval.saved import Saved, SavedProtocol
 from eval.statistics import difference_interval, holm
 from rag_app.significance import compare
@@ -157,18 +157,3 @@ def test_a_fall_has_a_minus() -> None:
     )
     assert f"{np.mean(BEFORE) - np.mean(AFTER):+.3f}" in text
     assert np.mean(BEFORE) < np.mean(AFTER)
-
-
-def test_markdown_has_a_table_for_each_protocol() -> None:
-    scores: Columns = {"a|b": {"hit_rate@1": BEFORE}}
-    run = _run(clean=_protocol(scores), tutorial=_protocol(scores))
-    result = compare_runs(run, run)
-    lines = markdown_table(result.changes, result.questions).splitlines()
-    assert lines[0] == "**clean, 60 questions**"
-    assert lines[1] == ""
-    assert lines[2].startswith("| system | measure | before | after |")
-    assert lines[3].startswith("| --- | --- | ---: | ---: |")
-    assert lines[4].startswith("| a\\|b | hit_rate@1 |")
-    assert {line.replace("\\|", "").count("|") for line in lines[2:5]} == {11}
-    assert "**tutorial, 60 questions**" in lines
-    assert lines[-1].startswith("\\* p below 0.05")

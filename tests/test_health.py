@@ -194,8 +194,8 @@ def test_findings_are_shown_in_columns_with_a_mark_before_warnings() -> None:
         Finding("leakage", "tuned+hybrid", "3 known", 0.1, warning=True),
     ]
     assert text(findings).split("\n") == [
-        "  truncation  base          reads all",
-        "! leakage     tuned+hybrid  3 known",
+        "   truncation  base          reads all",
+        "!  leakage     tuned+hybrid  3 known",
     ]
     assert text([]) == ""
 

@@ -131,13 +131,13 @@ def test_columns_that_ask_the_same_otherwise_are_trained_on(tmp_path: Path) -> N
     assert check_training("tuned", folder, BENCHMARK)[0].share == 0.25
 
 
-def test_the_data_a_run_was_measured_on_are_named_without_a_warning(tmp_path: Path) -> None:
+def test_a_run_that_was_measured_on_these_questions_is_warned_about(tmp_path: Path) -> None:
     train = write_table(tmp_path / "mine.jsonl", ("딴 질문?", "딴 글"))
     test = write_table(tmp_path / "test.jsonl", *zip(QUESTIONS[:2], TEXTS[:2], strict=True))
     folder = write_run(tmp_path / "model", train=[str(train)], validation=[str(test)])
     leaked, measured = check_training("tuned", folder, BENCHMARK)
     assert leaked.share == 0.0
-    assert (measured.share, measured.warning) == (0.5, False)
+    assert (measured.share, measured.warning) == (0.5, True)
     assert measured.text.startswith("its run was measured on 2 (50.0%) of these 4 questions")
 
 

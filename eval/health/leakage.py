@@ -170,7 +170,7 @@ def _measured(name: str, runs: Iterable[Training], benchmark: Benchmark, places:
         f"its run was measured on {counted(count, asked)} of these {asked:,} questions: where settings were chosen by "
         "that, its scores are optimistic"
     )
-    return [Finding("leakage", name, said, count / asked, warning=False)]
+    return [Finding("leakage", name, said, count / asked, warning=True)]
 
 
 def _load(source: str, places: Sequence[Path]) -> RetrievalData:

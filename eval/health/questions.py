@@ -21,6 +21,7 @@ from rag_app.data.questions import Question
 from rag_app.documents import searchable_text
 from rag_app.duplicates import near_duplicates
 from rag_app.korean import analyzer, normalise
+from rag_app.text_tables import aligned
 
 SAMPLE = 2000
 """How many texts a check looks at where all of them would take long."""
@@ -132,11 +133,7 @@ def word_overlap(benchmark: Benchmark) -> float:
 
 def text(findings: Iterable[Finding]) -> str:
     """Return a line for each finding, in columns, ``!`` before those that warn."""
-    rows = [("!" if f.warning else " ", f.check, f.subject, f.text) for f in findings]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in (1, 2)]
-    return "\n".join(
-        f"{mark} {check:<{widths[0]}}  {subject:<{widths[1]}}  {said}" for mark, check, subject, said in rows
-    )
+    return aligned([("!" if f.warning else " ", f.check, f.subject, f.text) for f in findings])
 
 
 def question_key(question: str) -> str:

@@ -19,7 +19,7 @@ def write_report(results: Results, folder: Path) -> None:
 
     In it are ``index.html``, ``report.md`` and ``results.json``; and by protocol ``questions/NAME.jsonl``,
     ``qrels/NAME.txt`` and ``runs/NAME/SYSTEM.txt`` in TREC's format (see `eval.report.trec`). Each file is replaced in
-    one step; runs in it of systems that were not measured this time are removed.
+    one step; what an earlier report has of other systems and protocols is removed.
 
     Args:
         results: Everything.
@@ -39,7 +39,7 @@ def write_report(results: Results, folder: Path) -> None:
             reason = f"{error.strerror}; the report is not complete. Free some space or allow writing"
             raise OSError(error.errno, reason, str(path)) from error
         written.add(path)
-    for path in folder.glob("runs/*/*.txt"):
+    for path in (*folder.glob("runs/*/*.txt"), *folder.glob("qrels/*.txt"), *folder.glob("questions/*.jsonl")):
         if path not in written:
             path.unlink()
 

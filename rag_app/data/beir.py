@@ -42,7 +42,7 @@ def load_beir(folder: Path, split: str) -> RetrievalData:
         )
     texts = {query_id: normalise(str(queries[query_id].get("text") or "")) for query_id in qrels}
     if empty := [query_id for query_id, text in texts.items() if not text]:
-        raise ValueError(f"{folder / 'queries.jsonl'}: the query {empty[0]!r} asks nothing. Give it a text or remove it")
+        raise ValueError(f"{folder / 'queries.jsonl'}: the query {empty[0]!r} asks nothing. Give it a text")
     questions = [
         Question(
             id=query_id,
