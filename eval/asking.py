@@ -22,6 +22,9 @@ PASSAGES = 30
 EVIDENCE = 10
 """From how many of them the evidence is taken, as in serving."""
 
+WORKERS = 2
+"""How many threads ask where no time is measured: more of them only wait for each other."""
+
 _WARM_UP = "오늘 날씨는 어떤가요?"
 _MOST = 100_000  # passages asked for, of a retriever that finds one document again and again
 _AT_ONCE = 256  # questions between two steps of the progress bar

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from eval.asking import ask_at_once
+from eval.asking import WORKERS, ask_at_once
 from eval.health.checking import check_search, check_setup
 from eval.health.questions import text
 from eval.measuring import Journals, compare_systems, intervals, measure_flat, measure_system, score
@@ -109,7 +109,7 @@ class Benchmarking:
             for name, system in systems.items():
                 journal = self._journals("clean", way, name)
                 answers = ask_at_once(
-                    system.retriever, questions, k=self._k, name=f"{name}, {way}", journal=journal
+                    system.retriever, questions, k=self._k, name=f"{name}, {way}", workers=WORKERS, journal=journal
                 ).answers
                 scores[name] = _main(score(asked, answers, self._k))
             as_asked = {name: _main(self._systems["clean"][name].scores) for name in systems}
@@ -127,10 +127,11 @@ class Benchmarking:
             for name in self._setup.scaled:
                 journal = self._journals("clean", f"{size} passages", name)
                 retriever = build_system(name, stock).retriever
-                asked = ask_at_once(
-                    retriever, benchmark.questions, k=self._k, name=f"{name}, {size:,} passages", journal=journal
-                )
-                for measure, values in intervals(_main(score(smaller, asked.answers, self._k))).items():
+                what = f"{name}, {size:,} passages"
+                answers = ask_at_once(
+                    retriever, benchmark.questions, k=self._k, name=what, workers=WORKERS, journal=journal
+                ).answers
+                for measure, values in intervals(_main(score(smaller, answers, self._k))).items():
                     found[name].setdefault(measure, []).append(values)
         for name, measures in found.items():
             for measure in measures:

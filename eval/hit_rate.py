@@ -24,6 +24,7 @@ from eval.compare import compare_text
 from eval.details import describe_run
 from eval.gate import gate, gate_text
 from eval.identity import identity
+from eval.machine import load_average
 from eval.preparing import Say, Setup, possible_systems, prepare
 from eval.report.folder import write_report, write_text
 from eval.report.screen import text_report
@@ -60,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(str(error))
 
         # 3. Systems
+        details = describe_run(arguments, argv)
         journals = folder.journal if folder else _nowhere
         benchmarking = Benchmarking(setup, arguments, journals=journals, say=say)
         benchmarking.run()
@@ -70,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
 
     # 4. Report
     try:
-        results = benchmarking.results(describe_run(arguments, argv))
+        details["machine"] |= load_average("load_average_at_end")
+        results = benchmarking.results(details)
         _show(results, arguments, say)
         if folder and interruption is None:
             write_report(results, folder.path)

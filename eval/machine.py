@@ -24,9 +24,12 @@ def machine() -> dict[str, Any]:
         details["torch_threads"] = torch.get_num_threads()
         if torch.cuda.is_available():
             details["device"] = torch.cuda.get_device_name()
-    if hasattr(os, "getloadavg"):
-        details["load_average"] = round(os.getloadavg()[0], 1)
-    return details
+    return details | load_average("load_average")
+
+
+def load_average(name: str) -> dict[str, float]:
+    """Return under a name how many programs want a core, over the last minute; nothing where it is not known."""
+    return {name: round(os.getloadavg()[0], 1)} if hasattr(os, "getloadavg") else {}
 
 
 def _processor() -> str:

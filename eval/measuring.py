@@ -16,7 +16,7 @@ from eval.systems import System
 from rag_app.compressors import RerankingCompressor
 from rag_app.evidence import MIN_EVIDENCE
 
-AT_ONCE = 200
+AT_ONCE = 100
 """How many questions the throughput is measured on."""
 
 Journals = Callable[..., Path | None]

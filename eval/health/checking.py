@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from eval.asking import PASSAGES, ask_at_once
+from eval.asking import PASSAGES, WORKERS, ask_at_once
 from eval.health.leakage import check_leakage, check_training
 from eval.health.questions import check_answers, check_duplicates, check_lexical, sample
 from eval.health.windows import check_reranker, check_tokens, check_window
@@ -37,7 +37,7 @@ def check_setup(setup: Setup, arguments: argparse.Namespace) -> list[Finding]:
 def check_search(lexical: System, benchmark: Benchmark, *, k: int) -> list[Finding]:
     """Return how far lexical search alone gets, on some of the questions where there are many."""
     some = benchmark._replace(questions=sample(benchmark.questions, MOST))
-    answers = ask_at_once(lexical.retriever, some.questions, k=k, name="lexical, check").answers
+    answers = ask_at_once(lexical.retriever, some.questions, k=k, name="lexical, check", workers=WORKERS).answers
     finding = check_lexical(some, score(some, answers, k), k)
     if len(some.questions) < len(benchmark.questions):
         finding = finding._replace(text=f"{finding.text}; tried on a sample of {len(benchmark.questions):,} questions")
