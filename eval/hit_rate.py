@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     except (KeyboardInterrupt, Exception) as error:  # what is finished is shown before anything else
         interruption = error
     if benchmarking is None:
-        return _stop(interruption)
+        return _stop(interruption, "nothing is measured yet", folder)
 
     # 4. Report
     try:
@@ -81,14 +81,9 @@ def main(argv: list[str] | None = None) -> int:
             say(f"\nReport: {folder.path / 'index.html'}")
     except (KeyboardInterrupt, OSError) as error:
         interruption = interruption or error
-    finally:
-        if folder:
-            folder.release()
     if interruption is not None:
-        missing = ", ".join(benchmarking.missing()) or "nothing, but not all of it is written"
-        kept = " The same command goes on from there." if folder else ""
-        print(f"\nInterrupted. Not measured: {missing}.{kept}", file=sys.stderr)
-        return _stop(interruption)
+        missing = ", ".join(benchmarking.missing())
+        return _stop(interruption, f"not measured: {missing}" if missing else "not all of it is written", folder)
 
     # 5. Gate
     if baseline:
@@ -117,8 +112,12 @@ def _begin_folder(setup: Setup, arguments: argparse.Namespace) -> RunFolder | No
     return folder
 
 
-def _stop(interruption: BaseException | None) -> int:
-    """Return the status of an interruption from outside; raise an error again."""
+def _stop(interruption: BaseException | None, missing: str, folder: RunFolder | None) -> int:
+    """Say what is missing, and return the status of an interruption from outside; raise an error again."""
+    if folder:
+        folder.release()
+    kept = " The same command goes on from there." if folder else ""
+    print(f"\nInterrupted: {missing}.{kept}", file=sys.stderr)
     if isinstance(interruption, Exception):
         raise interruption
     return options.INTERRUPTED

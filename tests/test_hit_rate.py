@@ -288,7 +288,7 @@ def test_an_interruption_leaves_the_systems_that_are_finished(
     assert list(systems(content)) == ["bigrams", "morphemes", "lexical", "base"]
     assert content["complete"] is False
     output = capsys.readouterr()
-    assert "Interrupted. Not measured: hybrid, scaling." in output.err
+    assert "Interrupted: not measured: hybrid, scaling." in output.err
     assert "\nbase " in output.out
     assert "\nhybrid " not in output.out
 
@@ -375,7 +375,7 @@ def test_a_way_that_is_left_out_by_an_interruption_is_named(
     monkeypatch.setattr("eval.benchmarking.ask_at_once", interrupted)
     content = run(tmp_path, "--data", data, "--systems", "lexical", "--robustness", status=130)
     assert [part["name"] for part in content["slices"]] == ["NFD", "no spaces"]
-    assert "Not measured: robustness." in capsys.readouterr().err
+    assert "not measured: robustness." in capsys.readouterr().err
 
 
 def test_a_report_that_cannot_be_written_is_written_by_the_same_command(
