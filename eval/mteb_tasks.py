@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from eval.mteb_models import RERANK, SEARCHES, MtebEncoder, MtebSearch
-from eval.options import INTERRUPTED
+from eval.options import INTERRUPTED, program
 from rag_app.compressors import load_reranker
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.hub import check_dataset
@@ -153,12 +153,7 @@ def _import_mteb() -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.mteb_tasks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = program("eval.mteb_tasks", __doc__)
     parser.add_argument("--task", action="append", metavar="NAME", help="run this one; repeatable")
     parser.add_argument(
         "--model", default=EMBEDDED, metavar="NAME", help="embedding model: 'embedded' (default), a folder, a Hub id"

@@ -17,14 +17,19 @@ PROTOCOLS = ("clean", "tutorial")
 _CLEAN = ("distractors", "index", "retriever", "robustness", "scaling")  # the tutorial protocol has none of these
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """Return the parser of ``python -m eval.hit_rate``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.hit_rate",
+def program(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a parser for ``python -m NAME``, without options yet."""
+    return argparse.ArgumentParser(
+        prog=f"python -m {name}",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return the parser of ``python -m eval.hit_rate``."""
+    parser = program("eval.hit_rate", description)
     data = add_data(parser)
     data.add_argument(
         "--trained-on",

@@ -26,7 +26,7 @@ from typing import Any
 from eval.analyses import SERVING, Candidate, Measured, candidates, measure
 from eval.known_items import known_items
 from eval.metrics import measures
-from eval.options import INTERRUPTED, add_data, check_json, positive
+from eval.options import INTERRUPTED, add_data, check_json, positive, program
 from eval.protocols import Benchmark, clean
 from eval.report.cells import ms, p_text, signed, with_interval
 from eval.report.folder import write_text
@@ -157,12 +157,7 @@ def to_json(measured: Mapping[str, Measured], changes: Mapping[str, Pair], passa
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m eval.tokenizers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = program("eval.tokenizers", __doc__)
     add_data(parser, "; or a file or folder of articles without questions")
     parser.add_argument(
         "--tokenizer",

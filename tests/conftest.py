@@ -1,11 +1,16 @@
 """Miniature models, built once per run: real files in the formats of the real ones, with random weights."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _SENTENCES = (
     "대한민국의 수도는 서울이고 국민은 한국어를 씁니다.",
@@ -14,6 +19,24 @@ _SENTENCES = (
     "프로야구 개막전이 잠실에서 열렸다.",
 )
 _CHARACTERS = sorted({character for sentence in _SENTENCES for character in sentence if character != " "})
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A real browser; tests that need one are skipped where there is none."""
+    pytest.importorskip("playwright", reason="playwright is not installed")
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium on the PATH")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")
