@@ -14,8 +14,8 @@ from langchain_core.documents import Document
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from eval.asking import ask, warm_up
-from eval.metrics import question_scores
+from eval.asking import WARM_UP, ask, warm_up
+from eval.measuring import score
 from eval.protocols import Benchmark
 from eval.results import Scores
 from rag_app.documents import searchable_text
@@ -36,7 +36,6 @@ ALL_TAGS = CONTENT_TAGS | {
 """Every tag of Kiwi's but those of punctuation and symbols."""
 
 _WORD = re.compile(r"[^\W_]+")
-_WARM_UP = "오늘 날씨는 어떤가요?"
 _UNITS = "units"  # the field of an index that holds one analysis
 
 
@@ -138,7 +137,7 @@ def measure(
     """
     documents = {str(passage.id): passage for passage in passages}
     for analyse in candidate.analyses.values():  # what is loaded on first use is no passage's time
-        list(analyse([_WARM_UP]))
+        list(analyse([WARM_UP]))
     counts = {field: _Count(analyse) for field, analyse in candidate.analyses.items()}
     with TemporaryDirectory(prefix="tokenizers-") as folder:
         path = Path(folder, "index")
@@ -152,7 +151,7 @@ def measure(
         retriever = LexicalRetriever(index=LexicalIndex.open(candidate.analyses, path), documents=documents)
         warm_up(retriever)
         answers = ask(retriever, benchmark.questions, k=k, name=f"{name}: asking")
-    scores = question_scores(benchmark.qrels(), {id_: answer.found for id_, answer in answers.items()}, k)
+    scores = score(benchmark, answers, k)
     return Measured(
         scores={measure: scores[measure] for measure in ("hit_rate@1", f"hit_rate@{k}", f"mrr@{k}")},
         units=sum(count.units for count in counts.values()),

@@ -25,7 +25,9 @@ EVIDENCE = 10
 WORKERS = 2
 """How many threads ask where no time is measured: more of them only wait for each other."""
 
-_WARM_UP = "오늘 날씨는 어떤가요?"
+WARM_UP = "오늘 날씨는 어떤가요?"
+"""A question that is asked, or a text that is read, before anything is measured."""
+
 _MOST = 100_000  # passages asked for, of a retriever that finds one document again and again
 _AT_ONCE = 256  # questions between two steps of the progress bar
 
@@ -45,7 +47,7 @@ class AtOnce(NamedTuple):
 def warm_up(retriever: BaseRetriever) -> float:
     """Ask one question that is not measured, which loads what is loaded on first use; return its seconds."""
     start = perf_counter()
-    retriever.invoke(_WARM_UP)
+    retriever.invoke(WARM_UP)
     return perf_counter() - start
 
 

@@ -15,7 +15,7 @@ from eval.protocols import Benchmark, corpus_sizes, needed_passages, shrink
 from eval.results import Finding, Interval, ProtocolResult, Results, Scaling, Scores, Slice, SystemResult
 from eval.slices.asked_otherwise import asked_otherwise
 from eval.slices.scores import changed_slices, property_slices
-from eval.systems import RERANK, System, build_indexes, build_system
+from eval.systems import RERANK, System, build_indexes, build_system, needed_models
 from eval.tutorial import FlatRetriever, build_flat
 
 
@@ -83,7 +83,8 @@ class Benchmarking:
 
     def _run_clean(self, benchmark: Benchmark, folder: Path) -> None:
         with timing(self._seconds, "indexes"):
-            indexes = build_indexes(benchmark.corpus, self._setup.models, folder)
+            models = needed_models(self._setup.names, self._setup.models)
+            indexes = build_indexes(benchmark.corpus, models, folder)
         self._say(f"Indexes built in {self._seconds['indexes']:.1f} s")
         stock = self._setup.stock._replace(indexes=indexes)
         self._report_health(check_search(build_system("lexical", stock), benchmark, k=self._k))
@@ -120,9 +121,10 @@ class Benchmarking:
         """Measure on smaller corpora; that of the whole corpus is known."""
         sizes = corpus_sizes(max(1, len(needed_passages(benchmark))), len(benchmark.corpus))
         found: dict[str, dict[str, list[Interval]]] = {name: {} for name in self._setup.scaled}
+        models = needed_models(self._setup.scaled, self._setup.models)
         for size in sizes[:-1]:
             smaller = shrink(benchmark, size, seed=self._arguments.seed)
-            indexes = build_indexes(smaller.corpus, self._setup.models, folder / f"{size} passages")
+            indexes = build_indexes(smaller.corpus, models, folder / f"{size} passages")
             stock = self._setup.stock._replace(indexes=indexes)
             for name in self._setup.scaled:
                 journal = self._journals("clean", f"{size} passages", name)

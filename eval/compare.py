@@ -4,14 +4,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from eval.report.cells import p_text
 from eval.results import Interval
 from eval.saved import Saved, SavedProtocol
-from eval.statistics import difference_interval, holm
+from eval.statistics import LEVEL, difference_interval, holm
 from rag_app.significance import Comparison, compare
 from rag_app.text_tables import aligned
 
-LEVEL = 0.05
-"""How often chance alone may be taken for a change, at most."""
 FEW = 50
 """Below so many questions only a collapse is significant."""
 
@@ -190,7 +189,6 @@ def _by_protocol(changes: Iterable[Change], questions: Mapping[str, int]) -> Ite
 
 def _row(change: Change) -> list[str]:
     comparison, difference = change.comparison, change.difference
-    p = f"{change.corrected_p:.3f}" if change.corrected_p >= 0.001 else "<0.001"
     return [
         change.system,
         change.measure,
@@ -199,5 +197,5 @@ def _row(change: Change) -> list[str]:
         f"{difference.mean:+.3f}",
         f"{difference.low:+.3f} to {difference.high:+.3f}",
         *(f"{count:,}" for count in (comparison.wins, comparison.losses, comparison.ties)),
-        f"{p}{'*' if change.corrected_p < LEVEL else ' '}",
+        f"{p_text(change.corrected_p)}{'*' if change.corrected_p < LEVEL else ' '}",
     ]

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator
 from math import floor, log2
 from typing import NamedTuple
 
-from eval.compare import FEW, LEVEL, Change, compare_protocol, correct, same_questions, text_table
+from eval.compare import FEW, Change, compare_protocol, correct, same_questions, text_table
 from eval.saved import Saved, SavedProtocol
+from eval.statistics import LEVEL
 
 GATED = ("hit_rate", "mrr")
 """What the gate tests, at the deepest cut-off: what reaches the reader, and in what order. The other measures move with

@@ -62,16 +62,13 @@ def measure_system(
     _forget(system)
     some = benchmark.questions[:AT_ONCE]
     at_once = ask_at_once(system.retriever, some, k=k, name=f"{name}, at once")
-    scores = score(benchmark, answers, k)
-    return SystemResult(
-        answers=answers,
-        scores=scores,
-        intervals=intervals(scores),
+    return _result(
+        system,
+        answers,
+        score(benchmark, answers, k),
         times=times(answers.values()),
         throughput=Throughput(len(some), at_once.seconds),
-        passages=system.passages,
-        memory_bytes=memory,
-        index_bytes=system.index_bytes,
+        memory=memory,
         abstention=_abstention(answers, unanswered),
     )
 
@@ -90,16 +87,13 @@ def measure_flat(
         answers, seconds = ask_at_once(system.retriever, benchmark.questions, k=k, name=name)
         throughput = Throughput(len(answers), seconds)
     memory = peak_memory() if measured else None
-    scores = score(benchmark, answers, k)
-    return SystemResult(
-        answers=answers,
-        scores=scores,
-        intervals=intervals(scores),
+    return _result(
+        system,
+        answers,
+        score(benchmark, answers, k),
         times=times(answers.values()) if one_at_a_time else None,
         throughput=throughput,
-        passages=system.passages,
-        memory_bytes=memory,
-        index_bytes=system.index_bytes,
+        memory=memory,
         abstention=None,
     )
 
@@ -140,6 +134,29 @@ def times(answers: Iterable[Answer]) -> Times:
         stages["other"] = max(0.0, mean - sum(stages.values()))
     p50, p95, p99 = np.percentile(seconds, [50, 95, 99]).tolist()
     return Times(mean, p50, p95, p99, stages)
+
+
+def _result(
+    system: System,
+    answers: dict[str, Answer],
+    scores: dict[str, Scores],
+    *,
+    times: Times | None,
+    throughput: Throughput | None,
+    memory: int | None,
+    abstention: Abstention | None,
+) -> SystemResult:
+    return SystemResult(
+        answers=answers,
+        scores=scores,
+        intervals=intervals(scores),
+        times=times,
+        throughput=throughput,
+        passages=system.passages,
+        memory_bytes=memory,
+        index_bytes=system.index_bytes,
+        abstention=abstention,
+    )
 
 
 def _abstention(answers: Mapping[str, Answer], unanswered: Mapping[str, Answer]) -> Abstention | None:

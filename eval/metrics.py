@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from rag_app.fusion import ranks
+
 Qrels = Mapping[str, Collection[str]]
 """By question id, the doc_ids that answer it, all equally relevant."""
 
@@ -61,5 +63,4 @@ def question_scores(qrels: Qrels, run: Run, k: int = 10) -> dict[str, dict[str, 
 
 def _without_ties(scores: Mapping[str, float]) -> dict[str, float]:
     """Return scores that only keep the order, because ir_measures' providers break ties in different ways."""
-    order = sorted(scores, key=lambda doc_id: (-scores[doc_id], doc_id))
-    return {doc_id: -float(rank) for rank, doc_id in enumerate(order)}
+    return {doc_id: -float(rank) for doc_id, rank in ranks(scores).items()}

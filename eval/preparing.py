@@ -28,7 +28,6 @@ class Setup(NamedTuple):
     """What is measured on what.
 
     Attributes:
-        data: The questions as they were read, with their contexts.
         training: What models were or may have been trained on, by source.
         benchmarks: By protocol, ``clean`` first.
         models: The embedding models by label, ``"base"`` first.
@@ -40,7 +39,6 @@ class Setup(NamedTuple):
         seconds: What loading took, by what was loaded.
     """
 
-    data: RetrievalData
     training: dict[str, RetrievalData]
     benchmarks: dict[str, Benchmark]
     models: dict[str, ModelEmbeddings]
@@ -95,7 +93,6 @@ def prepare(arguments: argparse.Namespace, say: Say) -> Setup:
         with timing(seconds, "retrievers"):
             stock = _others(stock, benchmarks["clean"], indexes, retrievers)
     return Setup(
-        data,
         training,
         benchmarks,
         loaded,
@@ -164,10 +161,9 @@ def _own_training_part(arguments: argparse.Namespace, columns: Columns, asked: R
 
 def _others(stock: Stock, benchmark: Benchmark, indexes: Mapping[str, str], retrievers: Mapping[str, str]) -> Stock:
     """Return the stock with what does not come from the benchmark: ``rag-app`` indexes and foreign retrievers."""
-    relevant = frozenset[str]().union(*benchmark.qrels().values())
     probe = [question.text for question in benchmark.questions[:PROBES]]
     return stock._replace(
-        served={label: open_served_index(path, relevant) for label, path in indexes.items()},
+        served={label: open_served_index(path, benchmark.relevant()) for label, path in indexes.items()},
         foreign={label: load_retriever(spec, benchmark.corpus, probe=probe) for label, spec in retrievers.items()},
         passages=len(benchmark.corpus),
     )

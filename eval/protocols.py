@@ -3,8 +3,8 @@
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from langchain_core.documents import Document
@@ -13,6 +13,8 @@ from rag_app.data.questions import Question, RetrievalData
 
 TUTORIAL_QUESTIONS = 1000
 TUTORIAL_SEED = 42
+
+T = TypeVar("T")
 
 
 class Benchmark(NamedTuple):
@@ -31,6 +33,10 @@ class Benchmark(NamedTuple):
     def qrels(self) -> dict[str, frozenset[str]]:
         """Return the doc_ids that answer each question, by its id."""
         return {question.id: question.relevant for question in self.questions}
+
+    def relevant(self) -> frozenset[str]:
+        """Return the doc_ids that answer any question, also those that the corpus lacks."""
+        return frozenset[str]().union(*(question.relevant for question in self.questions))
 
 
 def clean(
@@ -63,7 +69,10 @@ def clean(
     if limit is not None and limit < len(answerable):
         # Thinned alike, or a quick look at a hundred questions would still ask thousands that have no answer.
         share = math.ceil(len(unanswerable) * limit / len(answerable))
-        answerable, unanswerable = _sample(answerable, limit, seed), _sample(unanswerable, share, seed)
+        answerable, unanswerable = (
+            draw_in_order(answerable, limit, seed=seed),
+            draw_in_order(unanswerable, share, seed=seed),
+        )
     return Benchmark(list(corpus.values()), answerable, unanswerable)
 
 
@@ -109,8 +118,7 @@ def tutorial(data: RetrievalData, *, limit: int | None = None) -> Benchmark:
 
 def needed_passages(benchmark: Benchmark) -> set[str]:
     """Return the doc_ids of the passages that answer a question, as far as the corpus has them."""
-    relevant = frozenset[str]().union(*(question.relevant for question in benchmark.questions))
-    return {document.metadata["doc_id"] for document in benchmark.corpus} & relevant
+    return {document.metadata["doc_id"] for document in benchmark.corpus} & benchmark.relevant()
 
 
 def corpus_sizes(needed: int, total: int, points: int = 4) -> list[int]:
@@ -154,10 +162,10 @@ def shrink(benchmark: Benchmark, passages: int, *, seed: int = 0) -> Benchmark:
     return benchmark._replace(corpus=[document for document in benchmark.corpus if document.metadata["doc_id"] in kept])
 
 
-def _sample(questions: list[Question], count: int, seed: int) -> list[Question]:
-    """Return some of the questions, drawn at random, in their old order."""
-    chosen = sorted(random.Random(seed).sample(range(len(questions)), count))  # noqa: S311
-    return [questions[position] for position in chosen]
+def draw_in_order(items: Sequence[T], count: int, *, seed: int = 0) -> list[T]:
+    """Return so many of the items, drawn at random, in their old order."""
+    chosen = sorted(random.Random(seed).sample(range(len(items)), count))  # noqa: S311
+    return [items[position] for position in chosen]
 
 
 def _row(passage: Document, row_id: str) -> Document:

@@ -10,8 +10,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from eval.report.folder import write_text
+from eval.saved import FILE
 
-RESULTS = "results.json"
 ANSWERS = "answers"
 _UNFINISHED = "unfinished"
 _RUN = "run.json"
@@ -45,10 +45,10 @@ class RunFolder:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(f"--report names a file, {path}. Name a folder")
         names = {entry.name for entry in path.iterdir()} if path.exists() else set()
-        if names and not names & {RESULTS, _UNFINISHED}:
+        if names and not names & {FILE, _UNFINISHED}:
             raise FileExistsError(f"{path} is not empty and holds no report. Name a folder of its own with --report")
         interrupted = (path / _UNFINISHED / _RUN).exists()  # perhaps while the report was written
-        if RESULTS in names and not interrupted and not overwrite:
+        if FILE in names and not interrupted and not overwrite:
             raise FileExistsError(f"{path} holds a report. Replace it with --overwrite, or name another folder")
 
     @classmethod

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from eval.results import Interval, Pair
 from rag_app.significance import compare
 
+LEVEL = 0.05
+"""Below this p a difference counts: how often chance alone may be taken for one, at most."""
 ROUNDS = 10_000
 """How often questions are drawn again, or signs of differences."""
 

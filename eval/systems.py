@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
@@ -18,6 +18,8 @@ from rag_app.retrieval import WEIGHTS, build_retriever, compress_results
 RERANK = "+rerank"
 HYBRID = "+hybrid"
 BASE = "base"
+
+T = TypeVar("T")
 
 
 class Search(NamedTuple):
@@ -101,6 +103,12 @@ def usual_systems(names: Iterable[str]) -> list[str]:
     """
     halves = [f"{name}{RERANK}" for name in LEXICAL_SEARCHES if name != "lexical"]
     return [name for name in names if name not in halves]
+
+
+def needed_models(names: Iterable[str], models: Mapping[str, T]) -> dict[str, T]:
+    """Return the models that these systems search with, and the base's, whose index serves lexical search."""
+    bare = {name.removesuffix(RERANK) for name in names}
+    return {label: model for label, model in models.items() if label == BASE or bare & _model_searches(label).keys()}
 
 
 def build_indexes(corpus: Iterable[Document], models: Mapping[str, Embeddings], folder: Path) -> dict[str, Index]:

@@ -9,7 +9,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from langchain_core.retrievers import BaseRetriever
 
 from eval.asking import ask
-from eval.systems import Stock, build_indexes, build_system, system_names, usual_systems
+from eval.systems import Stock, build_indexes, build_system, needed_models, system_names, usual_systems
 from rag_app.data.questions import Question
 from rag_app.documents import make_document
 from rag_app.index import Index
@@ -113,6 +113,13 @@ def test_names_come_in_the_order_of_the_table_with_reranking_last() -> None:
     with_reranking = system_names(["base"], rerank=True)
     assert with_reranking[5:8] == ["bigrams+rerank", "morphemes+rerank", "lexical+rerank"]
     assert usual_systems(with_reranking)[5:] == ["lexical+rerank", "base+rerank", "hybrid+rerank"]
+
+
+def test_only_models_that_a_system_searches_with_are_needed() -> None:
+    models = {"base": 1, "tuned": 2, "other": 3}
+    assert needed_models(["lexical", "hybrid+rerank"], models) == {"base": 1}
+    assert needed_models(["tuned+rerank", "other+hybrid"], models) == models
+    assert needed_models(["bigrams", "other+hybrid+rerank"], models) == {"base": 1, "other": 3}
 
 
 def test_reranking_without_a_reranker_is_refused(indexes: dict[str, Index]) -> None:

@@ -79,7 +79,7 @@ def _trained_models(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]
 
 def _missing(setup: Setup, benchmark: Benchmark, k: int) -> Iterator[Finding]:
     """Yield which indexes lack passages that answer questions, and which retrievers find too little to be measured."""
-    relevant = frozenset[str]().union(*benchmark.qrels().values())
+    relevant = benchmark.relevant()
     for label, index in setup.stock.served.items():
         missing = len(relevant - index.document_ids())
         said = f"lacks {missing:,} of the {len(relevant):,} passages that answer a question"

@@ -141,7 +141,7 @@ def _leakage(name: str, prefix: str, benchmark: Benchmark, training: RetrievalDa
 
 def _passages_in(benchmark: Benchmark, training: RetrievalData) -> tuple[set[str], set[str]]:
     """Return the doc_ids of relevant passages that are in the training data, and of those that are nearly."""
-    relevant = frozenset[str]().union(*(question.relevant for question in benchmark.questions))
+    relevant = benchmark.relevant()
     texts = {d.metadata["doc_id"]: d.page_content for d in benchmark.corpus if d.metadata["doc_id"] in relevant}
     trained = {passage.page_content for passage in training.passages.values()}
     equal = {doc_id for doc_id, content in texts.items() if content in trained}

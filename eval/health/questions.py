@@ -7,7 +7,6 @@ What models read is looked at in `eval.health.windows`, what they know already i
 would take long it looks at a sample, and says so.
 """
 
-import random
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from eval.protocols import Benchmark
+from eval.protocols import Benchmark, draw_in_order
 from eval.results import Finding, Scores
 from rag_app.data.questions import Question
 from rag_app.documents import searchable_text
@@ -149,9 +148,7 @@ def counted(part: int, whole: int) -> str:
 def sample(items: Collection[T], most: int | None = None) -> list[T]:
     """Return at most so many of the items, `SAMPLE` if None, drawn at random but always the same, in their order."""
     items, most = list(items), SAMPLE if most is None else most
-    if len(items) <= most:
-        return items
-    return [items[position] for position in sorted(random.Random(0).sample(range(len(items)), most))]  # noqa: S311
+    return items if len(items) <= most else draw_in_order(items, most)
 
 
 def sample_note(looked_at: int, total: int) -> str:
@@ -185,7 +182,7 @@ def _repeated_questions(benchmark: Benchmark, saying: Mapping[str, Collection[st
 
 
 def _texts_asked_about(benchmark: Benchmark, texts: Sequence[str], holders: Mapping[str, Sequence[str]]) -> set[int]:
-    relevant = frozenset[str]().union(*(question.relevant for question in benchmark.questions))
+    relevant = benchmark.relevant()
     return {number for number, content in enumerate(texts) if not relevant.isdisjoint(holders[content])}
 
 

@@ -68,7 +68,7 @@ def check_reranker(
     if window is None:
         return Finding("truncation", name, "reads passages of any length to their end", 0.0, warning=False)
     questions = sample(benchmark.questions)
-    relevant = frozenset[str]().union(*(question.relevant for question in questions))
+    relevant = benchmark._replace(questions=questions).relevant()
     read: Iterable[Document] = (d for d in benchmark.corpus if d.metadata["doc_id"] in relevant)
     if split:
         read = split_documents(read, fits=None if embeddings is None else embeddings.fits)

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 
-from eval.report.trec import ranking
 from eval.report.verdict import best_system, main_measure, measures_of
 from eval.results import Answer, ProtocolResult, Results
 from eval.slices.properties import slice_questions
 from rag_app.data.records import Question
+from rag_app.fusion import ranks
 
 MOST_CHARACTERS = 3_000_000
 """What the questions and passages on the page have together at most; Korean takes up to three bytes a character."""
@@ -118,11 +118,11 @@ def _protocol(shown: _Shown, records: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _find(question: Question, answers: list[dict[str, Answer]]) -> _Found:
-    rankings = [ranking(own[question.id].found) if question.id in own else [] for own in answers]
-    ranks = [
+    rankings = [list(ranks(own[question.id].found)) if question.id in own else [] for own in answers]
+    first_right = [
         next((rank for rank, doc_id in enumerate(found, 1) if doc_id in question.relevant), 0) for found in rankings
     ]
-    return _Found(rankings, ranks)
+    return _Found(rankings, first_right)
 
 
 def _record(question: Question, found: _Found, shown: _Shown, book: _Book) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from eval.report.markdown import markdown_report
 from eval.report.page import page
 from eval.report.trec import qrels_lines, question_lines, run_lines
 from eval.results import Results
-from eval.saved import to_json
+from eval.saved import FILE, to_json
 
 _LONGEST = 100  # of a file's name
 
@@ -80,7 +80,7 @@ def _files(results: Results) -> Iterator[tuple[str, str]]:
         yield f"qrels/{protocol}.txt", _writable(qrels_lines(result.benchmark))
         for name, file in file_names(result.systems).items():
             yield f"runs/{protocol}/{file}.txt", _writable(run_lines(result.systems[name].answers, name))
-    yield "results.json", to_json(results)
+    yield FILE, to_json(results)
     yield "report.md", _writable(markdown_report(results))
     yield "index.html", html
 

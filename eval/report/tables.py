@@ -14,9 +14,9 @@ from eval.report.cells import (
     p_text,
     percent_cell,
 )
-from eval.report.verdict import LEVEL, best_system, best_systems, difference, level_systems, main_measure, measures_of
+from eval.report.verdict import best_system, best_systems, difference, level_systems, main_measure, measures_of
 from eval.results import Pair, ProtocolResult, Results, Times
-from eval.statistics import holm
+from eval.statistics import LEVEL, holm
 from rag_app.significance import Comparison
 
 _STAGES = ("encode", "lexical", "dense", "fusion", "rerank", "other")

@@ -12,11 +12,7 @@ from urllib.parse import quote
 
 from eval.protocols import Benchmark
 from eval.results import Answer
-
-
-def ranking(found: Mapping[str, float]) -> list[str]:
-    """Return doc_ids in the order of their scores; equal scores rank by doc_id."""
-    return sorted(found, key=lambda doc_id: (-found[doc_id], doc_id))
+from rag_app.fusion import ranks
 
 
 def qrels_lines(benchmark: Benchmark) -> str:
@@ -36,7 +32,7 @@ def run_lines(answers: Mapping[str, Answer], name: str) -> str:
     return "".join(
         f"{_column(id_)} Q0 {_column(doc_id)} {rank} {1 / rank:.9f} {_column(name)}\n"
         for id_, answer in answers.items()
-        for rank, doc_id in enumerate(ranking(answer.found), 1)
+        for doc_id, rank in ranks(answer.found).items()
     )
 
 

@@ -4,10 +4,8 @@ from collections.abc import Iterable
 
 from eval.report.cells import ms, with_interval
 from eval.results import Pair, ProtocolResult, SystemResult
+from eval.statistics import LEVEL
 from rag_app.significance import Comparison
-
-LEVEL = 0.05
-"""Below this p a difference counts as one."""
 
 
 def main_measure(measures: Iterable[str]) -> str:
