@@ -19,6 +19,7 @@ from rag_app.evidence import MIN_EVIDENCE, evidence_score
 from rag_app.extractive import Extract, rank_sentences, select_sentences
 from rag_app.history import rewriter, standalone_by_rule
 from rag_app.korean import normalise
+from rag_app.merging import merge_passages
 from rag_app.prompts import REFUSAL, WORDINGS, answer_messages, is_refusal
 
 __all__ = ["MIN_EVIDENCE", "REFUSAL", "Sources", "build_chain", "evidence_score"]
@@ -56,15 +57,16 @@ def build_chain(
     ``history`` may be left out. The output has ``question``, ``standalone_question``, ``documents``, ``answer`` and
     ``refused``. Streamed, it comes as dictionaries that add up with ``+``: the standalone question, the documents,
     the answer in pieces, ``refused``. ``documents`` may come a second time, after the answer of a chat model, and
-    then replaces the first: only then is it known what was cited. Each document is a copy with ``citation`` (the
-    number in its markers ``[1]``), ``cited``, ``quote``, the ``start`` and ``end`` in its ``page_content`` of the
-    best sentence, and ``quotes``, those of all sentences to highlight, in its metadata.
+    then replaces the first: only then is it known what was cited. Each document is an article, its passages merged by
+    `rag_app.merging.merge_passages`, with ``citation`` (the number in its markers ``[1]``), ``cited``, ``quote``, the
+    ``start`` and ``end`` in its ``page_content`` of the best sentence, and ``quotes``, those of all sentences to
+    highlight, in its metadata.
 
     Args:
         retriever: From `rag_app.retrieval.build_retriever`, or any other.
         embeddings: Chooses the sentences of an extractive answer.
         chat_model: Writes the answer and rewrites questions; None answers with quoted sentences.
-        max_sources: The answer rests on at most this many of the retrieved documents.
+        max_sources: The answer rests on at most this many articles.
         min_evidence: Refuse where `evidence_score` is below this; 0 never refuses when anything is found.
         lang: Language of the refusal and of the instructions to a chat model, ``"ko"`` or ``"en"``.
 
@@ -77,12 +79,13 @@ def build_chain(
         raise ValueError(f"max_sources is {max_sources}; an answer needs at least 1")
 
     def plan(state: State) -> Plan:
-        question, documents = state["standalone_question"], state["retrieved"]
-        refused = not documents or evidence_score(question, documents) < min_evidence
+        question, retrieved = state["standalone_question"], state["retrieved"]
+        refused = not retrieved or evidence_score(question, retrieved) < min_evidence
+        documents = merge_passages(retrieved)[:max_sources]
         if chat_model is None and not refused:
-            return _extractive_plan(normalise(state["question"]), question, documents[:max_sources], embeddings)
-        quotes = best_quotes(rank_sentences(question, documents[:max_sources]))
-        return Plan(number_sources(documents[:max_sources], quotes, cited=[]), None, refused)
+            return _extractive_plan(normalise(state["question"]), question, documents, embeddings)
+        quotes = best_quotes(rank_sentences(question, documents))
+        return Plan(number_sources(documents, quotes, cited=[]), None, refused)
 
     def respond(state: State) -> Any:
         decided: Plan = state["plan"]

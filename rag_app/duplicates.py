@@ -7,9 +7,10 @@ inside one more than twice as long is not found. Case, punctuation and spelling 
 difference. The same pairs are found in every process and on every machine.
 """
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,6 @@ SKETCH = 64
 
 _WORD = re.compile(r"[^\W_]+")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # any odd number without pattern makes the order of the words count
-_REMEMBERED = 500_000  # hashes of words, about 60 MB
 _AT_ONCE = 1_000_000  # candidates, among them repeated ones, held in memory
 _COMPARED = 50_000  # pairs in one matrix, 25 MB
 
@@ -62,28 +62,22 @@ def sketch_texts(texts: Iterable[str]) -> list[NDArray[np.uint64]]:
 
     A text of one to three words is one shingle; one without words has an empty sketch.
     """
-    hashes = _WordHashes()
-    return [_sketch(_WORD.findall(normalise(text).lower()), hashes) for text in texts]
+    return list(map(_sketch, texts))
 
 
-class _WordHashes(dict[str, int]):
-    def __missing__(self, word: str) -> int:
-        if len(self) >= _REMEMBERED:
-            self.clear()
-        # Not hash(): Python salts it in each process.
-        self[word] = value = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")
-        return value
-
-
-def _sketch(words: Sequence[str], hashes: _WordHashes) -> NDArray[np.uint64]:
-    values = np.fromiter(map(hashes.__getitem__, words), np.uint64, len(words))
+@lru_cache(maxsize=4096)  # 2 MB: searches find the same passages again
+def _sketch(text: str) -> NDArray[np.uint64]:
+    words = _WORD.findall(normalise(text).lower())
+    # Not hash(): Python salts it in each process. Multiplied, so that all 64 bits differ where the checksums do.
+    values = np.fromiter((crc32(word.encode()) for word in words), np.uint64, len(words)) * _FACTOR
     count = len(words) - min(SHINGLE, len(words)) + 1 if words else 0
     shingles = np.zeros(count, np.uint64)
     for offset in range(min(SHINGLE, len(words))):
         shingles = shingles * _FACTOR + values[offset : offset + count]  # modulo 2**64
     shingles.sort()  # and no numpy.unique, which takes twice as long
-    first: NDArray[np.uint64] = shingles[np.diff(shingles, prepend=~shingles[:1]) != 0]
-    return first[:SKETCH]
+    sketch: NDArray[np.uint64] = shingles[np.diff(shingles, prepend=~shingles[:1]) != 0][:SKETCH]
+    sketch.flags.writeable = False  # it is remembered
+    return sketch
 
 
 def _sketch_table(sketches: Sequence[NDArray[np.uint64]]) -> tuple[_Integers, _Integers, NDArray[np.int32]]:

@@ -172,7 +172,8 @@ def find_candidates(question: str, documents: Sequence[Document]) -> Candidates:
         "rank": -np.log1p(numbers),
     }
     features = np.array([columns[name] for name in SentenceWeights._fields], np.float64).T
-    return Candidates(numbers, sentences, features)
+    told = [i for i, units in enumerate(pairs) if units]  # not the gaps of a merged text, or lines of asterisks
+    return Candidates([numbers[i] for i in told], [sentences[i] for i in told], features[told])
 
 
 def cosines(question: str, texts: Sequence[str], embeddings: Embeddings) -> NDArray[np.float64]:

@@ -17,8 +17,11 @@ from pydantic import Field
 
 from rag_app.chain import REFUSAL, build_chain
 from rag_app.citations import CitationFilter, mark_cited
+from rag_app.documents import make_document
 from rag_app.evidence import evidence_score
 from rag_app.history import leans_on_history, standalone_by_rule
+from rag_app.merging import GAP
+from rag_app.passages import split_documents
 from rag_app.prompts import answer_messages, is_refusal, rewrite_messages
 from tests.openai_server import openai_server
 
@@ -118,6 +121,42 @@ def test_at_most_max_sources_documents_are_listed() -> None:
     many = [found(f"{n}번 도서관이 {n}월에 문을 열었다.", f"기사{n}") for n in range(1, 9)]
     result = build_chain(retriever(*many), embeddings=EMBEDDINGS, max_sources=3).invoke({"question": QUESTION})
     assert len(result["documents"]) == 3
+
+
+# Articles of several passages
+
+CLOSED = "도서관은 월요일에 쉰다. 책은 모두 8만 권이다."
+LONG = make_document(f"{LIBRARY}\n\n{FESTIVAL} 내년에는 다시 연다.\n\n{CLOSED}", title="소식")
+
+
+def in_passages(*places: int) -> ListRetriever:
+    """Finds passages of one long article, in this order, and then another article."""
+    cut = list(split_documents([LONG], max_chars=len(LIBRARY) + 5, overlap=0))
+    assert len(cut) == 3
+    stages = found("", "").metadata["stages"]
+    passages = [p.model_copy(update={"metadata": {**p.metadata, "stages": stages, "score": 9.0}}) for p in cut]
+    return retriever(*(passages[place] for place in places), found(FIRST, "개관"))
+
+
+def test_two_passages_of_an_article_are_one_source() -> None:
+    question = {"question": "도서관은 어느 요일에 쉬나요?"}
+    result = build_chain(in_passages(2, 0), embeddings=EMBEDDINGS, max_sources=2).invoke(question)
+    assert [document.metadata["title"] for document in result["documents"]] == ["소식", "개관"]
+    source = result["documents"][0]
+    assert source.page_content == f"{LIBRARY}{GAP}{CLOSED}"
+    assert len(source.metadata["passages"]) == 2
+    assert result["answer"].startswith("“도서관은 월요일에 쉰다.” [1]")
+    assert source.page_content[slice(*source.metadata["quote"].values())] == "도서관은 월요일에 쉰다."
+
+
+def test_a_chat_model_reads_an_article_under_one_number() -> None:
+    model = writes("월요일에 쉽니다 [1].")
+    result = build_chain(in_passages(1, 2), embeddings=EMBEDDINGS, chat_model=model).invoke({"question": QUESTION})
+    prompt = model.asked[0][1].text
+    assert prompt.index("[1] 소식\n나루군은") < prompt.index("월요일에 쉰다.") < prompt.index("[2] 개관")
+    source = result["documents"][0]
+    assert LONG.page_content[source.metadata["start"] : source.metadata["end"]] == source.page_content
+    assert source.page_content[slice(*source.metadata["quote"].values())] == "도서관은 월요일에 쉰다."
 
 
 # Streaming

@@ -4,6 +4,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from rag_app.extractive import Extract, SentenceWeights, cosines, find_candidates, rank_sentences, select_sentences
+from rag_app.merging import GAP
 
 LIBRARY = "가온시는 3월 2일 새 도서관을 열었다. 도서관은 시청 옆에 있다. 짓는 데 예산 120억 원이 들었다."
 FESTIVAL = "나루군은 올해 벚꽃 축제를 취소했다. 비가 많이 내려 행사장이 잠겼기 때문이다."
@@ -48,6 +49,15 @@ def test_every_extract_is_the_passage_between_its_offsets() -> None:
     assert len(ranked) == 5
     assert all(DOCUMENTS[e.document].page_content[e.start : e.end] == e.text for e in ranked)
     assert {e.document for e in ranked} == {0, 1}
+
+
+def test_what_has_no_words_is_never_quoted() -> None:
+    gap = Document(f"***\n{LIBRARY}{GAP}{FESTIVAL}")
+    ranked = rank_sentences("축제는 왜 취소됐나요?", [gap])
+    assert len(ranked) == 5
+    assert not any("…" in e.text or "*" in e.text for e in ranked)
+    assert all(gap.page_content[e.start : e.end] == e.text for e in ranked)
+    assert rank_sentences("축제는?", [Document("***")]) == []
 
 
 def test_probabilities_fall_and_add_up_to_one() -> None:
