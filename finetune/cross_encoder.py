@@ -10,7 +10,8 @@ With --validation-share above 0, that share of the training articles is held out
 candidates best is kept. Then the gate: the validation questions are searched for among all passages, with and without
 the finished reranker. It is accepted if neither hit@1 nor MRR@10 falls and MRR@10 rises significantly (p < 0.05, paired
 randomisation test). If not, what OUTPUT held stays, and the new one goes to OUTPUT/rejected. --no-gate publishes it
-whatever it measures.
+whatever it measures. With 100 held-out questions or more it also learns when serving may stop reranking early, see
+`finetune.early_stop`.
 
 A static model (`--model embedded`) has no layer where question and passage meet. With it the reranker is linear: a sum
 of what its token vectors, bigrams and names say of question and passage and of the search's score, fitted within a
@@ -42,13 +43,21 @@ from finetune.common import (
     resumable,
     train,
 )
+from finetune.early_stop import add_early_stop
 from finetune.gate import Verdict
 from finetune.measures import Measure
 from finetune.negatives import describe_mining
 from finetune.options import Recipes, above_zero, below_one, positive, refuse, training_parser
 from finetune.pairs import Pair
 from finetune.rerank_losses import LOSSES, build_dataset, build_loss, rows_per_batch
-from finetune.reranking import cut_share, gate_questions, judge_reranker, search_material, tutorial_material
+from finetune.reranking import (
+    cut_share,
+    gate_questions,
+    held_out_candidates,
+    judge_reranker,
+    search_material,
+    tutorial_material,
+)
 from finetune.run import REJECTED, Run, main_process, processes
 from finetune.search_data import SearchData, load_search_data
 from rag_app.models import load_cross_encoder, resolve_model
@@ -152,6 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             after = measure.scores(load_cross_encoder(saved, device=settings.device))
             run.note(scores=_scores(measure, run.record["before"], after))
         else:
+            bound = add_early_stop(saved, held_out_candidates(run), device=settings.device)
+            run.note(early_stop=None if bound is None else bound._asdict())
             verdict = judge_reranker(settings, data, saved)
             run.note(gate=verdict.record(), scores=_gate_scores(settings, data, verdict))
         run.note(card=_card(run, data, pairs, verdict))

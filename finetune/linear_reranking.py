@@ -18,6 +18,7 @@ import numpy as np
 
 from finetune.card import Score, markdown_table
 from finetune.common import preparing, publish
+from finetune.early_stop import learn_early_stop
 from finetune.gate import Ranking, Verdict, hits, judge, reciprocal_ranks
 from finetune.linear_candidates import QUESTIONS, Found, find_candidates, group_folds, question_weights
 from finetune.linear_fit import Floats, cross_validate, fit_probability, fit_weights, pad_lists
@@ -27,6 +28,7 @@ from finetune.search_data import SearchData, ask_otherwise, load_search_data
 from rag_app.compressors import load_reranker
 from rag_app.data.questions import Question
 from rag_app.documents import searchable_text
+from rag_app.early_stop import EarlyStop, write_early_stop
 from rag_app.embeddings import StaticEmbeddings, load_embeddings
 from rag_app.index import build_index
 from rag_app.linear_reranker import write_linear_reranker
@@ -46,12 +48,14 @@ class Fitted(NamedTuple):
         weights: Of each feature and, last, of the score of the search, ``(len(FEATURES) + 1,)``.
         scale: What the weighted sum is multiplied with to be the log odds that a passage answers.
         bias: What is added to that.
+        early_stop: The bound, of cross-validation; None if it would save little.
         verdicts: By source and column, of cross-validation.
     """
 
     weights: Floats
     scale: float
     bias: float
+    early_stop: EarlyStop | None
     verdicts: dict[tuple[str, str], Verdict]
 
 
@@ -126,7 +130,9 @@ def fit(settings: Namespace, data: SearchData, found: Sequence[Found]) -> Fitted
     folds = group_folds([one.question for one in found], data.groups, settings.folds, seed=settings.seed)
     unseen = cross_validate(lists, folds, ridge=settings.ridge)
     scale, bias = fit_probability(unseen, lists)
-    return Fitted(fit_weights(lists, ridge=settings.ridge), scale, bias, _compare_kinds(found, unseen))
+    logits = [scale * scores[: len(one.doc_ids)] + bias for one, scores in zip(found, unseen, strict=True)]
+    weights, bound = fit_weights(lists, ridge=settings.ridge), learn_early_stop(logits)
+    return Fitted(weights, scale, bias, bound, _compare_kinds(found, unseen))
 
 
 def judge_sets(
@@ -182,6 +188,8 @@ def _save(folder: Path, run: Run, fitted: Fitted, counts: Counts) -> None:
         provenance={"program": run.record["program"], "train": arguments["train"], "record": "run.json"},
         model=arguments["model"],
     )
+    if fitted.early_stop is not None:
+        write_early_stop(folder, fitted.early_stop, program=run.record["program"], record="run.json")
 
 
 def _numbers(fitted: Fitted) -> dict[str, Any]:
@@ -189,6 +197,7 @@ def _numbers(fitted: Fitted) -> dict[str, Any]:
         "weights": dict(zip((*FEATURES, FIRST_STAGE), fitted.weights.tolist(), strict=True)),
         "scale": fitted.scale,
         "bias": fitted.bias,
+        "early_stop": None if fitted.early_stop is None else fitted.early_stop._asdict(),
         "cross_validated": {_called(*kind): verdict.record() for kind, verdict in fitted.verdicts.items()},
     }
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CHOOSING = 500
 """Held-out questions whose candidates one evaluation during training ranks at most."""
 _BATCH = 256  # texts in one call of a tokenizer
+_FOUND = "candidates.json"
 
 
 class Candidates(NamedTuple):
@@ -118,7 +119,7 @@ def search_material(run: Run, data: SearchData) -> tuple[list[Pair], Measure]:
     settings = run.settings
     if not gate_questions(settings, data):
         raise ValueError("No question that is measured has an answer. Give other --validation data, or more --train")
-    mined_path, found_path = run.checkpoints / "pairs.jsonl", run.checkpoints / "candidates.json"
+    mined_path, found_path = run.checkpoints / "pairs.jsonl", run.checkpoints / _FOUND
     if not mined_path.exists():
         embeddings = load_retriever(settings)
         pairs = draw(question_pairs(data.train, fits=embeddings.fits), settings.limit, seed=settings.seed)
@@ -139,8 +140,12 @@ def search_material(run: Run, data: SearchData) -> tuple[list[Pair], Measure]:
         run.note(mined=mined.shares())
         found_path.write_text(json.dumps(found, ensure_ascii=False), "utf-8")
         write_pairs(mined_path, mined.pairs)
-    found = [Candidates(*entry) for entry in json.loads(found_path.read_text("utf-8"))]
-    return read_pairs(mined_path), ranking_measure(found)
+    return read_pairs(mined_path), ranking_measure(held_out_candidates(run))
+
+
+def held_out_candidates(run: Run) -> list[Candidates]:
+    """Return what the search found for the held-out questions, once `search_material` has searched."""
+    return [Candidates(*entry) for entry in json.loads((run.checkpoints / _FOUND).read_text("utf-8"))]
 
 
 def load_retriever(settings: Namespace) -> ModelEmbeddings:

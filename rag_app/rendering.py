@@ -73,6 +73,8 @@ def source_html(document: Document) -> str:
     details = [escape(str(metadata[key])) for key in ("source", "date", "section") if metadata.get(key)]
     if link := web_link(metadata.get("url")):
         details.append(f'<a href="{escape(link)}" target="_blank" rel="noopener noreferrer">원문 보기</a>')
+    if others := metadata.get("duplicates"):
+        details.append(f"비슷한 기사 {len(others)}건")
     if metadata.get("fictional") is True:
         details.append('<span class="badge">가상 기사</span>')
     return (
@@ -81,8 +83,17 @@ def source_html(document: Document) -> str:
         f'<div class="passage excerpt">{excerpt_html(text, quote["start"], quote["end"])}</div>'
         f"<details><summary>단락 전체와 점수</summary>"
         f'<div class="passage">{highlight_html(text, *spans)}</div>'
+        f"{_duplicates_html(metadata.get('duplicates') or [])}"
         f"{scores_html(metadata.get('stages') or {})}</details></div>"
     )
+
+
+def _duplicates_html(duplicates: list[dict[str, Any]]) -> str:
+    """Return where else nearly the same article appeared, one on each line."""
+    lines = [
+        " · ".join(str(other[key]) for key in ("title", "source", "date") if other.get(key)) for other in duplicates
+    ]
+    return "".join(f'<div class="meta">비슷한 기사: {escape(line)}</div>' for line in lines if line)
 
 
 def scores_html(stages: dict[str, dict[str, Any]]) -> str:
@@ -96,6 +107,8 @@ def scores_html(stages: dict[str, dict[str, Any]]) -> str:
 
 
 def _score(stage: dict[str, Any]) -> str:
+    if "score" not in stage:  # the reranker's limits left it unread
+        return "–"
     share = f" (최대치의 {stage['coverage']:.0%})" if "coverage" in stage else ""
     return f"{stage['score']:.3f}{share}"
 

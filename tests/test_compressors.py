@@ -1,6 +1,7 @@
 """Reranking: order, scores in metadata, limits, async; with a cross-encoder and with a linear reranker."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,16 @@ from pydantic import ValidationError
 
 from rag_app.compressors import CrossEncoderCompressor, LinearCompressor, TopN, load_reranker
 from rag_app.documents import searchable_text
+from rag_app.early_stop import EarlyStop, write_early_stop
+from rag_app.evidence import gather_evidence
+from rag_app.rendering import scores_html
 from rag_app.stages import with_stage
 
 
 class CommonCharacters:
     """A cross-encoder whose logit is the number of the question's characters that the passage has, less two."""
+
+    max_seq_length = None
 
     def __init__(self, delay: float = 0) -> None:
         self.delay = delay
@@ -28,6 +34,16 @@ class CommonCharacters:
         time.sleep(self.delay)
         self.calls.append(pairs)
         return np.array([len(set(query) & set(passage)) - 2 for query, passage in pairs], dtype=np.float32)
+
+
+def without_spent(found: Sequence[Document]) -> list[tuple[str, dict[str, Any]]]:
+    """Return texts and metadata without what the call took, which is never twice the same."""
+    records = []
+    for document in found:
+        stages = {**document.metadata["stages"]}
+        stages["rerank"] = {key: value for key, value in stages["rerank"].items() if key != "spent"}
+        records.append((document.page_content, {**document.metadata, "stages": stages}))
+    return records
 
 
 def documents(texts: Sequence[str] = ("가나", "가나다라", "마바", "가나다")) -> list[Document]:
@@ -52,8 +68,9 @@ def test_scores_are_sigmoids_in_the_metadata(compressor: CrossEncoderCompressor)
     assert best.metadata["relevance_score"] == best.metadata["score"] == pytest.approx(1 / (1 + np.exp(-2)))
     assert worst.metadata["relevance_score"] == pytest.approx(1 / (1 + np.exp(2)))
     assert type(best.metadata["relevance_score"]) is float
-    assert best.metadata["stages"] == {"rerank": {"rank": 1, "score": best.metadata["score"]}}
-    assert worst.metadata["stages"]["rerank"]["rank"] == 4
+    assert best.metadata["stages"]["rerank"].keys() == {"rank", "score", "spent"}
+    assert best.metadata["stages"]["rerank"]["rank"] == 1
+    assert worst.metadata["stages"] == {"rerank": {"rank": 4, "score": worst.metadata["score"]}}
 
 
 def test_equal_scores_stay_in_the_order_they_came_in(compressor: CrossEncoderCompressor) -> None:
@@ -115,7 +132,13 @@ def test_a_title_is_read_before_the_text() -> None:
     assert searchable_text(Document(page_content="본문", metadata={"title": None})) == "본문"
 
 
-@pytest.mark.parametrize("settings", [{"top_n": 0}, {"threshold": 1.5}, {"batch_size": 0}, {"topn": 3}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"top_n": 0}, {"threshold": 1.5}, {"batch_size": 0}, {"topn": 3}),
+        *({"budget_ms": 0}, {"max_pairs": 0}, {"settle": 0}, {"window_tokens": 8}),
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         CrossEncoderCompressor(model=CommonCharacters(), name="fake", **settings)
@@ -131,7 +154,183 @@ async def test_the_event_loop_goes_on_while_documents_are_scored() -> None:
         beats += 1
 
     assert beats >= 10
-    assert task.result() == compressor.compress_documents(documents(), "가나다라")
+    assert without_spent(task.result()) == without_spent(compressor.compress_documents(documents(), "가나다라"))
+
+
+# Limits
+
+
+def test_documents_left_unscored_stay_in_order_behind_the_others_and_say_so() -> None:
+    compressor = CrossEncoderCompressor(model=CommonCharacters(), name="fake", max_pairs=2)
+    given = found(("가나", 0.9), ("가나다라", 0.8), ("마바", 0.7), ("가나다", 0.6))
+    given[2].metadata["relevance_score"] = 0.99  # of another reranker before
+
+    result = compressor.compress_documents(given, "가나다라")
+
+    assert [document.page_content for document in result] == ["가나다라", "가나", "마바", "가나다"]
+    unread = result[2]
+    assert unread.metadata["stages"] == {"fusion": {"rank": 2, "score": 0.7}, "rerank": {"rank": 3, "scored": False}}
+    assert unread.metadata["score"] == 0.7
+    assert "relevance_score" not in unread.metadata
+    assert gather_evidence("가나다라", result).rerank == result[0].metadata["score"]
+    assert "–" in scores_html(unread.metadata["stages"])
+
+
+def test_a_threshold_drops_what_was_not_scored() -> None:
+    compressor = CrossEncoderCompressor(model=CommonCharacters(), name="fake", max_pairs=2, threshold=0.1)
+
+    assert len(compressor.compress_documents(documents(), "가나다라")) == 2
+
+
+def test_the_first_document_tells_what_was_spent() -> None:
+    compressor = CrossEncoderCompressor(model=CommonCharacters(), name="fake", max_pairs=3)
+
+    first, second, *_ = compressor.compress_documents(documents(), "가나다라")
+
+    spent = first.metadata["stages"]["rerank"]["spent"]
+    assert {key: spent[key] for key in ("pairs", "cached", "stopped_by")} == {
+        "pairs": 3,
+        "cached": 0,
+        "stopped_by": "pairs",
+    }
+    assert spent["ms"] > 0
+    assert "spent" not in second.metadata["stages"]["rerank"]
+
+
+def test_time_limits_what_is_scored() -> None:
+    class Slow(CommonCharacters):
+        def predict(self, pairs: list[tuple[str, str]], **options: Any) -> np.ndarray[Any, Any]:
+            time.sleep(0.01 * len(pairs))
+            return super().predict(pairs, **options)
+
+    compressor = CrossEncoderCompressor(model=Slow(), name="fake", budget_ms=80, top_n=None)
+
+    result = compressor.compress_documents(documents([f"가나 {number}" for number in range(40)]), "가나")
+
+    spent = result[0].metadata["stages"]["rerank"]["spent"]
+    assert spent["stopped_by"] == "budget"
+    assert 4 <= spent["pairs"] <= 8
+    assert len(result) == 40
+
+
+def test_a_bound_stops_when_the_first_place_is_settled() -> None:
+    model = CommonCharacters()
+    bound = EarlyStop(drop=1.0, margin=1.0, places=1)
+    compressor = CrossEncoderCompressor(model=model, name="fake", early_stop=bound, settle=1)
+    given = documents(["가나다라마바사아", *("호" * number for number in range(1, 20))])
+
+    result = compressor.compress_documents(given, "가나다라마바사아")
+
+    assert result[0].page_content == "가나다라마바사아"
+    assert result[0].metadata["stages"]["rerank"]["spent"]["stopped_by"] == "bound"
+    assert sum(map(len, model.calls)) == 4
+    assert len(result) == 10
+    exact = CrossEncoderCompressor(model=model, name="fake", early_stop=bound)  # ten places: it does not pay
+    assert exact.compress_documents(given, "가나다라마바사아")[0].metadata["stages"]["rerank"]["spent"]["pairs"] == 20
+
+
+# Remembered scores
+
+
+def test_the_same_question_is_scored_once_for_any_settings(tiny_cross_encoder: Path) -> None:
+    first = load_reranker(tiny_cross_encoder, device="cpu", top_n=1)
+    first.forget()
+    given = documents(["국회 예산안", "비 예보", "국회 예보"])
+    [best] = first.compress_documents(given[:2], "예산안?")
+
+    again = load_reranker(tiny_cross_encoder, device="cpu", top_n=3).compress_documents(given, " 예산안? ")
+
+    spent = again[0].metadata["stages"]["rerank"]["spent"]
+    assert (spent["pairs"], spent["cached"]) == (1, 2)
+    assert best.metadata["score"] in {document.metadata["score"] for document in again}
+    assert first.cache.hits == 2
+    first.forget()
+    assert first.compress_documents(given, "예산안?")[0].metadata["stages"]["rerank"]["spent"]["cached"] == 0
+
+
+def test_a_linear_score_is_remembered_with_the_score_of_the_search(tiny_linear_reranker: Path) -> None:
+    reranker = load_reranker(tiny_linear_reranker)
+    reranker.forget()
+    low, high = ([found(("국회", score))[0]] for score in (0.1, 0.9))
+
+    scores = [reranker.compress_documents(given, "국회?")[0].metadata["score"] for given in (low, high, low)]
+
+    assert scores[0] == scores[2] < scores[1]
+    assert (reranker.cache.hits, reranker.cache.misses) == (1, 2)
+
+
+def test_a_score_does_not_depend_on_what_is_scored_beside_it() -> None:
+    """Else batches, limits and remembered scores would change the order; with the model that is shipped."""
+    reranker = load_reranker(top_n=None)
+    given = found(
+        *((f"{text} 누리호는 {text}에서 발사됐다.", 0.1 * len(text)) for text in ("고흥", "나로", "서울시", ""))
+    )
+
+    def scores(parts: Sequence[Sequence[Document]]) -> dict[str, float]:
+        reranker.forget()
+        results = [reranker.compress_documents(part, "누리호는 어디에서 발사됐나?") for part in parts]
+        return {document.page_content: document.metadata["score"] for result in results for document in result}
+
+    together, apart = scores([given]), scores([[document] for document in given])
+    assert together == pytest.approx(apart)
+
+
+async def test_threads_share_remembered_scores(tiny_cross_encoder: Path) -> None:
+    reranker = load_reranker(tiny_cross_encoder, device="cpu", top_n=None)
+    given = documents(["국회 예산안", "비 예보", "국회 예보", "잠실"])
+    questions = ["예산안", "예보", "국회", "잠실"] * 4
+    expected = {question: without_spent(reranker.compress_documents(given, question)) for question in questions}
+    reranker.forget()
+
+    results = await asyncio.gather(*(reranker.acompress_documents(given, question) for question in questions))
+
+    for question, result in zip(questions, results, strict=True):
+        texts = [document.page_content for document in result]
+        assert texts == [text for text, _ in expected[question]]
+
+
+# Windows
+
+
+def test_a_passage_longer_than_the_window_is_read_through_the_sentences_that_match(tiny_cross_encoder: Path) -> None:
+    reranker = load_reranker(tiny_cross_encoder, device="cpu", top_n=None)
+    filler = "프로야구 개막전이 잠실에서 열렸다. " * 30
+    text = f"{filler}국회는 내년 예산안을 의결했다. {filler}"
+    whole, long = documents(["국회는 내년 예산안을 의결했다.", text])
+    assert not reranker.fits("예산안", text)
+
+    result = {
+        d.page_content: d.metadata["stages"]["rerank"] for d in reranker.compress_documents([whole, long], "예산안")
+    }
+
+    assert "windows" not in result[whole.page_content]
+    windows = result[text]["windows"]
+    parts = [text[start:end] for start, end in windows]
+    assert any("예산안" in part for part in parts)
+    assert reranker.fits("예산안", " ".join(parts))
+    assert not reranker.fits("예산안", " ".join(parts) + filler[:40])  # there was no room for more
+    [expected] = reranker.score_pairs([("예산안", " ".join(parts))])
+    assert result[text]["score"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_smaller_window_can_be_asked_for_and_keeps_the_title(tiny_cross_encoder: Path) -> None:
+    reranker = load_reranker(tiny_cross_encoder, device="cpu", window_tokens=60)
+    text = (
+        "프로야구 개막전이 잠실에서 열렸다. 국회는 내년 예산안을 의결했다. 기상청은 주말에 비가 온다고 예보했다. " * 2
+    )
+    document = Document(page_content=text, metadata={"title": "국회"})
+
+    [result] = reranker.compress_documents([document], "예산안")
+
+    windows = result.metadata["stages"]["rerank"]["windows"]
+    read = " ".join(text[start:end] for start, end in windows)
+    assert "예산안" in read
+    assert len(read) < len(text) / 2
+    [expected] = reranker.score_pairs([("예산안", f"국회\n{read}")])
+    assert result.metadata["score"] == pytest.approx(expected, abs=1e-6)
+    [whole] = load_reranker(tiny_cross_encoder, device="cpu").compress_documents([document], "예산안")
+    assert "windows" not in whole.metadata["stages"]["rerank"]
+    assert result.page_content == text
 
 
 # A real model, in miniature
@@ -188,6 +387,17 @@ def test_a_reranker_is_loaded_once_for_any_settings(tiny_cross_encoder: Path) ->
     assert (first.top_n, second.top_n, second.threshold, second.name) == (3, 5, 0.2, str(tiny_cross_encoder))
 
 
+def test_limits_and_the_folder_s_bound_reach_the_compressor(tiny_linear_reranker: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_linear_reranker, tmp_path / "reranker")
+    assert load_reranker(folder).early_stop is None
+    write_early_stop(folder, EarlyStop(1.5, 3.0, 2))
+
+    reranker = load_reranker(folder, budget_ms=50, max_pairs=20, settle=1)
+
+    assert reranker.early_stop == EarlyStop(1.5, 3.0, 2)
+    assert (reranker.budget_ms, reranker.max_pairs, reranker.settle) == (50, 20, 1)
+
+
 def test_a_bi_encoder_is_no_reranker(tiny_sentence_transformer: Path) -> None:
     with pytest.raises(ValueError, match="train it as a reranker first"):
         load_reranker(tiny_sentence_transformer)
@@ -215,7 +425,8 @@ def test_a_linear_reranker_orders_by_text_and_first_stage(tiny_linear_reranker: 
 def test_a_linear_score_says_that_it_is_not_calibrated(tiny_linear_reranker: Path) -> None:
     [document] = load_reranker(tiny_linear_reranker).compress_documents(found(("국회", 0.5)), "국회?")
     score = document.metadata["score"]
-    assert document.metadata["stages"]["rerank"] == {"rank": 1, "score": score, "calibrated": False}
+    [(_, metadata)] = without_spent([document])
+    assert metadata["stages"]["rerank"] == {"rank": 1, "score": score, "calibrated": False}
     assert document.metadata["stages"]["fusion"]["score"] == 0.5
 
 
@@ -243,7 +454,8 @@ def test_a_linear_reranker_reads_the_title_and_keeps_ties_and_limits(tiny_linear
     result = reranker.compress_documents(given, "국회는?")
     assert [document.page_content for document in result] == ["나", "비"]
     assert given == before
-    assert load_reranker(tiny_linear_reranker, threshold=0.3).compress_documents(given, "국회는?") == result[:1]
+    kept = load_reranker(tiny_linear_reranker, threshold=0.3).compress_documents(given, "국회는?")
+    assert without_spent(kept) == without_spent(result[:1])
     assert reranker.compress_documents([], "국회는?") == []
 
 
@@ -251,14 +463,14 @@ async def test_a_linear_reranker_serves_async_callers(tiny_linear_reranker: Path
     reranker = load_reranker(tiny_linear_reranker)
     given = found(("비 예보", 0.5), ("국회 예산안", 0.5))
     expected = reranker.compress_documents(given, "국회 예산안은?")
-    assert await reranker.acompress_documents(given, "국회 예산안은?") == expected
+    assert without_spent(await reranker.acompress_documents(given, "국회 예산안은?")) == without_spent(expected)
 
 
 def test_a_linear_reranker_is_loaded_once_and_takes_no_device(tiny_linear_reranker: Path) -> None:
     first, second = load_reranker(tiny_linear_reranker, top_n=3), load_reranker(str(tiny_linear_reranker))
     assert first.model is second.model
-    for option in ({"device": "cpu"}, {"batch_size": 8}):
-        with pytest.raises(ValueError, match="linear reranker: it takes no batch size or device"):
+    for option in ({"device": "cpu"}, {"batch_size": 8}, {"window_tokens": 128}):
+        with pytest.raises(ValueError, match="linear reranker: it takes no batch size, device, window"):
             load_reranker(tiny_linear_reranker, **option)
 
 

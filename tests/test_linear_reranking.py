@@ -89,7 +89,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_static_model_gives_a_linear_reranker_that_passes_the_gate_in_every_wording(accepted: Path) -> None:
-    assert files(accepted).keys() == {"config.json", "counts.safetensors", "run.json", "README.md"}
+    assert files(accepted).keys() == {"config.json", "counts.safetensors", "run.json", "README.md", "early_stop.json"}
     record = record_of(accepted)
     gate = record["gate"]
     assert gate.keys() == {"accepted", "questions", "turned"}
