@@ -7,7 +7,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from rag_app.generations import damaged_files, read_generation
-from rag_app.index import FORMAT, LEXICAL, count_passages
+from rag_app.index import FORMATS, LEXICAL, count_passages
 from rag_app.korean import analyzer
 from rag_app.lexical import LexicalIndex
 from rag_app.stores.faiss import FaissStore
@@ -23,7 +23,7 @@ def check_index(path: str | Path) -> list[str]:
         FileNotFoundError: There is no index.
     """
     try:
-        read_generation(Path(path), _examine, format=FORMAT)
+        read_generation(Path(path), _examine, format=FORMATS)
     except _UnsoundError as error:
         return error.problems
     except ValueError as error:
@@ -42,7 +42,7 @@ class _UnsoundError(Exception):
 def _examine(generation: Path, manifest: dict[str, Any]) -> None:
     if damaged := damaged_files(generation, manifest):
         raise _UnsoundError([f"{name} is missing, changed or does not belong there." for name in damaged])
-    store = FaissStore.read(generation, _NoEmbeddings())
+    store = FaissStore.read(generation, _NoEmbeddings(), manifest.get("vectors"))
     problems = []
     if sorted(LexicalIndex.open(analyzer(), generation / LEXICAL).ids()) != sorted(store.documents):
         problems.append("The lexical index and the documents hold different passages.")

@@ -1,9 +1,9 @@
 """Metadata filters as LangChain's stores write them: ``{"section": "경제", "date": {"$gte": "2025-01-01"}}``."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date
 from operator import eq, ge, gt, le, lt, ne
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from langchain_core.documents import Document
 
@@ -68,20 +68,31 @@ def matches(metadata: dict[str, Any], filter: Filter) -> bool:
     """
     if callable(filter):
         return bool(filter(metadata))
-    return all(_holds(metadata.get(key), condition) for key, condition in filter.items())
+    return all(holds(metadata.get(key), condition) for key, condition in filter.items())
 
 
-def matching_ids(documents: Mapping[str, Document], filter: Filter) -> list[str]:
-    """Return the ids of the documents whose metadata matches.
+@runtime_checkable
+class Filterable(Protocol):
+    """Documents that know faster than by looking at each which of them a filter keeps."""
+
+    def matching(self, filter: Filter) -> Collection[str]:
+        """Return the ids of the documents whose metadata matches."""
+
+
+def matching_ids(documents: Mapping[str, Document], filter: Filter) -> Collection[str]:
+    """Return the ids of the documents whose metadata matches, each once.
 
     Raises:
         ValueError: The filter names an unknown operator.
     """
+    if isinstance(documents, Filterable):
+        return documents.matching(filter)
     check_filter(filter)
     return [id_ for id_, document in documents.items() if matches(document.metadata, filter)]
 
 
-def _holds(value: Any, condition: Any) -> bool:
+def holds(value: Any, condition: Any) -> bool:
+    """Whether one value of metadata, None where it is missing, satisfies the condition of a filter on it."""
     conditions = condition if isinstance(condition, Mapping) else {"$eq": condition}
     return all(_compare(value, operator, wanted) for operator, wanted in conditions.items())
 

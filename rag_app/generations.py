@@ -10,7 +10,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from filelock import FileLock, Timeout
 
 MANIFEST = "manifest.json"
 _LOCK = "write.lock"
+_HASH_THREADS = 4
 _GENERATION = re.compile(r"generation-(\d{6,})")
 
 T = TypeVar("T")
@@ -45,7 +47,7 @@ def new_generation(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
     """Write a generation: fill the folder this yields; leaving the block makes it current in one step.
 
     An exception inside the block, or a kill at any time, leaves the current generation as it was. The caller holds
-    `writing`.
+    `writing`. A file that is a hard link to one of the same name in the current generation keeps its checksum, unread.
 
     Args:
         folder: Holds the generations.
@@ -56,7 +58,7 @@ def new_generation(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
     generation.mkdir()
     try:
         yield generation
-        files = {str(path.relative_to(generation)): _seal(path) for path in _files(generation)}
+        files = _seal(folder, generation)
         for directory in (generation, *(path for path in generation.rglob("*") if path.is_dir())):
             _sync(directory)
         _sync(folder)
@@ -77,8 +79,12 @@ def is_index(folder: Path) -> bool:
         return False
 
 
-def read_manifest(folder: Path, *, format: str) -> dict[str, Any]:
+def read_manifest(folder: Path, *, format: str | Sequence[str]) -> dict[str, Any]:
     """Return a folder's manifest, checked against its own checksum.
+
+    Args:
+        folder: Holds the generations.
+        format: The format it must have, or several that are known.
 
     Raises:
         FileNotFoundError: There is none.
@@ -94,12 +100,12 @@ def read_manifest(folder: Path, *, format: str) -> dict[str, Any]:
         intact = False
     if not intact:
         raise ValueError(f"{path} is damaged. Restore {folder} from a copy or build the index anew.")
-    if manifest["format"] != format:
+    if manifest["format"] not in ([format] if isinstance(format, str) else format):
         raise ValueError(f"{folder} has the format {manifest['format']!r}; this version reads {format!r}. Rebuild it.")
     return dict(manifest)
 
 
-def open_generation(folder: Path, load: Callable[[Path, dict[str, Any]], T], *, format: str) -> T:
+def open_generation(folder: Path, load: Callable[[Path, dict[str, Any]], T], *, format: str | Sequence[str]) -> T:
     """Return what ``load`` makes of the current generation's folder and manifest, once every byte has been checked.
 
     Raises:
@@ -115,7 +121,7 @@ def open_generation(folder: Path, load: Callable[[Path, dict[str, Any]], T], *, 
     return read_generation(folder, check_and_load, format=format)
 
 
-def read_generation(folder: Path, read: Callable[[Path, dict[str, Any]], T], *, format: str) -> T:
+def read_generation(folder: Path, read: Callable[[Path, dict[str, Any]], T], *, format: str | Sequence[str]) -> T:
     """Return what ``read`` makes of the current generation's folder and manifest, unchecked.
 
     A writer may replace the generation while it is being read: whatever goes wrong then, the new one is read instead.
@@ -142,7 +148,10 @@ def damaged_files(generation: Path, manifest: dict[str, Any]) -> list[str]:
     """Return what is missing, changed or superfluous in a generation, by relative path."""
     named = dict(manifest["files"])
     present = {str(path.relative_to(generation)) for path in _files(generation)}
-    changed = {name for name in present & set(named) if _checksum(generation / name) != named[name]}
+    both = sorted(present & set(named))
+    with ThreadPoolExecutor(_HASH_THREADS) as pool:
+        checksums = pool.map(_checksum, (generation / name for name in both))
+        changed = {name for name, checksum in zip(both, checksums, strict=True) if checksum != named[name]}
     return sorted(changed | (set(named) ^ present))
 
 
@@ -156,9 +165,26 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _seal(path: Path) -> str:
-    _sync(path)
-    return _checksum(path)
+def _seal(folder: Path, generation: Path) -> dict[str, str]:
+    """Return the checksum of each file of a generation, once it is flushed to disk."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        before, known = generation_folder(folder, manifest["generation"]), dict(manifest["files"])
+    except (OSError, ValueError, TypeError, KeyError):
+        before, known = generation, {}
+    files = {}
+    for path in _files(generation):
+        name = str(path.relative_to(generation))
+        if name in known and _is_link(path, before / name):  # sealed then; what has rotted since must not pass for new
+            files[name] = known[name]
+        else:
+            _sync(path)
+            files[name] = _checksum(path)
+    return files
+
+
+def _is_link(path: Path, other: Path) -> bool:
+    return other.exists() and path.samefile(other)
 
 
 def _sync(path: Path) -> None:

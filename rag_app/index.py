@@ -1,28 +1,28 @@
 """The index on disk: documents, vectors and the lexical index, changed together or not at all."""
 
-import os
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, tee
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from numpy.typing import NDArray
-from tqdm import tqdm
 
-from rag_app.articles import distinct_articles
+from rag_app.articles import NewArticles, distinct_articles
 from rag_app.documents import searchable_text
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
+from rag_app.filters import matching_ids
+from rag_app.generation_writer import Before, Filling, change_store, choose_form, link, link_tree, passage_encoder
 from rag_app.generations import (
     MANIFEST,
     generation_folder,
     new_generation,
     open_generation,
+    read_generation,
     read_manifest,
     writing,
 )
@@ -30,12 +30,13 @@ from rag_app.identity import check_model, describe_model
 from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer
 from rag_app.lexical import FIELDS, LexicalIndex
 from rag_app.passages import PASSAGE_CHARS, split_documents
+from rag_app.segmented import SegmentedDocuments
 from rag_app.stores.faiss import FaissStore
 
-FORMAT = "korean-rag-1"
+FORMATS = ("korean-rag-1", "korean-rag-2")
+"""Of an index whose documents and vectors are read into memory, and of one that is searched on disk."""
 LEXICAL = "lexical"
 _USER_DICTIONARY = "user_dictionary.txt"
-_BATCH = 1024
 
 
 class Changes(NamedTuple):
@@ -66,10 +67,11 @@ class Index:
         snapshot: The version this object reads.
     """
 
-    def __init__(self, path: Path, embeddings: Embeddings, snapshot: Snapshot) -> None:
+    def __init__(self, path: Path, embeddings: Embeddings, snapshot: Snapshot, *, check: bool = True) -> None:
         self.path = path
         self.embeddings = embeddings
         self.snapshot = snapshot
+        self._check = check
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -87,9 +89,9 @@ class Index:
             ValueError: It is damaged, or was built with another embedding model.
         """
         with self._lock:
-            if read_manifest(self.path, format=FORMAT) == self.snapshot.manifest:
+            if read_manifest(self.path, format=FORMATS) == self.snapshot.manifest:
                 return False
-            self.snapshot = _read_snapshot(self.path, self.embeddings)
+            self.snapshot = _read_snapshot(self.path, self.embeddings, check=self._check)
             return True
 
     def add(self, documents: Iterable[Document], *, progress: bool = False) -> Changes:
@@ -101,11 +103,9 @@ class Index:
         """
         with writing(self.path):
             self.refresh()
-            articles, repeated = distinct_articles(documents)
-            known = self.document_ids()
-            new = [article for doc_id, article in articles.items() if doc_id not in known]
+            new = NewArticles(documents, _known_articles(self.snapshot.store))
             self._commit(new, removed=set(), progress=progress)
-        return Changes(added=len(new), skipped=repeated + len(articles) - len(new))
+        return Changes(added=new.added, skipped=new.skipped)
 
     def update(self, documents: Iterable[Document], *, progress: bool = False) -> Changes:
         """Bring the index in line with new versions of files: what they no longer hold goes, what is new comes.
@@ -117,47 +117,54 @@ class Index:
             self.refresh()
             articles, repeated = distinct_articles(documents)
             paths = {article.metadata["path"] for article in articles.values() if "path" in article.metadata}
-            present = {p.metadata["doc_id"]: _article_metadata(p) for p in self.snapshot.store.documents.values()}
+            store = self.snapshot.store
+            ids = _passages(store, articles) | set(matching_ids(store.documents, {"path": {"$in": paths}}))
+            passages = (store.documents[id_] for id_ in ids)
+            present = {passage.metadata["doc_id"]: _article_metadata(passage) for passage in passages}
             same = {doc_id for doc_id, article in articles.items() if present.get(doc_id) == article.metadata}
             stale = {doc_id for doc_id, metadata in present.items() if metadata.get("path") in paths}
             removed = (stale | (articles.keys() & present.keys())) - same
             new = [article for doc_id, article in articles.items() if doc_id not in same]
-            self._commit(new, removed=removed, progress=progress)
+            self._commit(iter(new), removed=removed, progress=progress)
         return Changes(added=len(new), skipped=repeated + len(same), removed=len(removed))
 
     def delete(self, doc_ids: Iterable[str]) -> Changes:
         """Delete documents with all their passages; unknown ids change nothing."""
         with writing(self.path):
             self.refresh()
-            removed = set(doc_ids) & self.document_ids()
-            self._commit([], removed=removed, progress=False)
+            removed = set(_known_articles(self.snapshot.store)(set(doc_ids)))
+            self._commit(iter(()), removed=removed, progress=False)
         return Changes(removed=len(removed))
 
-    def _commit(self, new: list[Document], removed: set[str], *, progress: bool) -> None:
-        if not new and not removed:
+    def _commit(self, new: Iterator[Document], removed: set[str], *, progress: bool) -> None:
+        first = next(new, None)
+        if first is None and not removed:
             return
         before = self.snapshot
-        passages = before.store.documents
-        gone = [id_ for id_, passage in passages.items() if passage.metadata["doc_id"] in removed]
+        articles = new if first is None else chain([first], new)
         manifest = {key: value for key, value in before.manifest.items() if key not in {"generation", "files"}}
-        old = generation_folder(self.path, before.manifest["generation"])
-        with new_generation(self.path, manifest) as folder:
+        with (
+            passage_encoder(self.path, self.embeddings, manifest["model"]["dimension"]) as encode,
+            new_generation(self.path, manifest) as folder,
+        ):
+            old = generation_folder(self.path, before.manifest["generation"])
             if (old / _USER_DICTIONARY).exists():
-                _link(old / _USER_DICTIONARY, folder / _USER_DICTIONARY)
-            store = before.store.copy()
-            store.delete(gone)
-            if before.lexical.deleted + len(gone) > len(store):  # BM25 would go by passages that are long gone
-                lexical = LexicalIndex.create(before.lexical.analyses, folder / LEXICAL)
-                lexical.add(store.documents, map(searchable_text, store.documents.values()))
-            else:
-                # Tantivy's files never change, so both generations can share them; only its locks must be their own.
-                ignored = shutil.ignore_patterns("*.lock")
-                shutil.copytree(old / LEXICAL, folder / LEXICAL, copy_function=_link, ignore=ignored)
-                lexical = LexicalIndex.open(before.lexical.analyses, folder / LEXICAL)
-                lexical.delete(gone)
-            _fill(folder, manifest, store, lexical, new, progress=progress)
+                link(old / _USER_DICTIONARY, folder / _USER_DICTIONARY)
+            gone = _passages(before.store, removed)
+            lexical = _change_lexical(before, old, folder, gone)
+            filling = Filling(folder, lexical, self.embeddings, encode, progress)
+            details = manifest.get("vectors", {"asked": "auto", "form": "exact"})
+            store = _fill(filling, manifest, Before(before.store, old, details), articles, gone)
+        self._read(store, lexical)
+
+    def _read(self, store: FaissStore | None, lexical: LexicalIndex) -> None:
+        """Take what has just been committed for the current version; a store that is not in memory is opened."""
+        manifest = read_manifest(self.path, format=FORMATS)
+        if store is None:
+            folder = generation_folder(self.path, manifest["generation"])
+            store = FaissStore.read(folder, self.embeddings, manifest["vectors"])
         with self._lock:
-            self.snapshot = Snapshot(read_manifest(self.path, format=FORMAT), store, lexical)
+            self.snapshot = Snapshot(manifest, store, lexical)
 
 
 def build_index(
@@ -166,6 +173,7 @@ def build_index(
     embeddings: Embeddings,
     *,
     passage_chars: int = PASSAGE_CHARS,
+    vectors: str = "auto",
     user_dictionary: Path | None = None,
     replace: bool = False,
     progress: bool = False,
@@ -180,43 +188,55 @@ def build_index(
         embeddings: The embedding model; the index can only be opened with the same one.
         passage_chars: Longer documents are split on sentences into passages of at most this many characters, and
             shorter where one of our own embedding models would not read a passage to its end.
+        vectors: How vectors are searched. ``"exact"`` compares all; ``"ivf"`` those of the nearest of about
+            ``4 * sqrt(n)`` lists, as many lists as it takes to find 0.98 of the ten nearest to sampled questions;
+            ``"rabitq"`` likewise by one bit for each dimension, then compares the best exactly. ``"auto"`` is the first
+            up to 100,000 passages, the second up to 3,000,000, the third beyond. The manifest says which it is, with
+            the recall that was measured; a growing index changes over by itself.
         user_dictionary: Words for the morpheme analysis; copied into the index. See `rag_app.korean.Analyzer`.
         replace: Replace an index that is there already; it stays whole until the new one is complete.
         progress: Show a progress bar on stderr.
 
     Raises:
         FileExistsError: There is an index already and ``replace`` was not asked for.
-        ValueError: There is no document, one is empty, or its metadata cannot be stored.
+        ValueError: There is no document, one is empty, its metadata cannot be stored, or there is no such form of
+            vectors.
         BlockingIOError: Another process is writing there.
     """
     folder = Path(path)
+    choose_form(vectors, 0)
     with writing(folder):
         if (folder / MANIFEST).exists() and not replace:
             raise FileExistsError(f"{folder} holds an index already. Add to it, replace it, or choose another folder.")
-        articles, _ = distinct_articles(documents)
-        if not articles:
-            raise ValueError("There is no document to index. Give at least one that holds text.")
+        model = describe_model(embeddings)
         manifest: dict[str, Any] = {
-            "format": FORMAT,
-            "model": describe_model(embeddings),
+            "model": model,
             "analysis": _analysis(),
             "passage_chars": passage_chars,
         }
-        with new_generation(folder, manifest) as generation:
+        with (
+            passage_encoder(folder, embeddings, model["dimension"]) as encode,
+            new_generation(folder, manifest) as generation,
+        ):
             if user_dictionary is not None:
                 shutil.copyfile(user_dictionary, generation / _USER_DICTIONARY)
-            store = FaissStore(embeddings)
             lexical = LexicalIndex.create(_analyzer(generation), generation / LEXICAL)
-            _fill(generation, manifest, store, lexical, list(articles.values()), progress=progress)
-        return Index(folder, embeddings, Snapshot(read_manifest(folder, format=FORMAT), store, lexical))
+            filling = Filling(generation, lexical, embeddings, encode, progress)
+            before = Before(FaissStore(embeddings), None, {"asked": vectors, "form": "exact"})
+            store = _fill(filling, manifest, before, NewArticles(documents), set())
+        index = Index(folder, embeddings, Snapshot({}, FaissStore(embeddings), lexical))
+        index._read(store, lexical)
+        return index
 
 
-def open_index(path: str | Path, embeddings: Embeddings | None = None) -> Index:
+def open_index(path: str | Path, embeddings: Embeddings | None = None, *, check: bool = True) -> Index:
     """Open an index for searching and changing, having checked every byte of it.
 
     Args:
         path: The folder it was built in.
         embeddings: The model it was built with; None loads that model by the name in the manifest.
+        check: Whether to compare every file with its checksum, which takes about a second for each gigabyte. Without
+            it a large index opens in milliseconds; `rag_app.check.check_index` checks it when there is time.
 
     Raises:
         FileNotFoundError: There is no index.
@@ -224,14 +244,14 @@ def open_index(path: str | Path, embeddings: Embeddings | None = None) -> Index:
     """
     folder = Path(path)
     if embeddings is None:
-        model = read_manifest(folder, format=FORMAT)["model"]
+        model = read_manifest(folder, format=FORMATS)["model"]
         if model["fingerprint"] is None:
             raise ValueError(f"{folder} was built with {model['name']}. Pass it: open_index(path, embeddings)")
         embeddings = load_embeddings(model["name"])
-    return Index(folder, embeddings, _read_snapshot(folder, embeddings))
+    return Index(folder, embeddings, _read_snapshot(folder, embeddings, check=check), check=check)
 
 
-def _read_snapshot(path: Path, embeddings: Embeddings) -> Snapshot:
+def _read_snapshot(path: Path, embeddings: Embeddings, *, check: bool) -> Snapshot:
     def load(folder: Path, manifest: dict[str, Any]) -> Snapshot:
         check_model(path, manifest["model"], describe_model(embeddings))
         if manifest["analysis"] != _analysis():
@@ -240,9 +260,9 @@ def _read_snapshot(path: Path, embeddings: Embeddings) -> Snapshot:
                 f"Build it anew: rag-app index PATH... --index {path} --replace"
             )
         lexical = LexicalIndex.open(_analyzer(folder), folder / LEXICAL)
-        return Snapshot(manifest, FaissStore.read(folder, embeddings), lexical)
+        return Snapshot(manifest, FaissStore.read(folder, embeddings, manifest.get("vectors")), lexical)
 
-    return open_generation(path, load, format=FORMAT)
+    return (open_generation if check else read_generation)(path, load, format=FORMATS)
 
 
 def _analyzer(folder: Path) -> Analyzer:
@@ -253,44 +273,62 @@ def _analyzer(folder: Path) -> Analyzer:
 def _analysis() -> dict[str, Any]:
     """Return what the units of the lexical index depend on; a patch release of Kiwi keeps them."""
     kiwi = ".".join(version("kiwipiepy").split(".")[:2])
-    return {"kiwipiepy": kiwi, "fields": dict(FIELDS), "tags": sorted(CONTENT_TAGS)}
+    return {"kiwipiepy": kiwi, "fields": dict(FIELDS), "tags": sorted(CONTENT_TAGS), "morphemes_of": "words"}
 
 
 def _fill(
-    folder: Path,
-    manifest: dict[str, Any],
-    store: FaissStore,
-    lexical: LexicalIndex,
-    articles: list[Document],
-    *,
-    progress: bool,
-) -> None:
-    fits = store.embeddings.fits if isinstance(store.embeddings, ModelEmbeddings) else None
+    filling: Filling, manifest: dict[str, Any], before: Before, articles: Iterable[Document], gone: Collection[str]
+) -> FaissStore | None:
+    """Fill a generation and the rest of its manifest; return the store if it is in memory."""
+    fits = filling.embeddings.fits if isinstance(filling.embeddings, ModelEmbeddings) else None
     passages = split_documents(articles, max_chars=manifest["passage_chars"], fits=fits)
-    added: list[Document] = []
-    vectors: list[NDArray[np.float32]] = []
     try:
-        with tqdm(total=len(articles), unit="document", disable=None if progress else True) as bar:
-            while batch := list(islice(passages, _BATCH)):
-                texts = [searchable_text(passage) for passage in batch]
-                lexical.add([str(passage.id) for passage in batch], texts)
-                vectors.append(_encode(store.embeddings, texts))
-                added += batch
-                bar.update(sum(passage.metadata["start"] == 0 for passage in batch))
-        if added:
-            store.add_vectors(added, np.concatenate(vectors))
-        lexical.commit()
+        details, store = change_store(filling, before, passages, gone)
+        opened = FaissStore.read(filling.folder, filling.embeddings, details) if store is None else store
+        manifest.update(count_passages(opened))
+        if not manifest["passages"] and before.folder is None:
+            raise ValueError("There is no document to index. Give at least one that holds text.")
+        filling.lexical.commit()
     except BaseException:
-        lexical.discard()
+        filling.lexical.discard()
         raise
-    store.write(folder)
-    manifest.update(count_passages(store))
+    manifest.update(format=FORMATS[0 if store is not None else 1], vectors=details)
+    return store
 
 
-def _encode(embeddings: Embeddings, texts: list[str]) -> NDArray[np.float32]:
-    if isinstance(embeddings, ModelEmbeddings):
-        return embeddings.encode(texts)
-    return np.asarray(embeddings.embed_documents(texts), dtype=np.float32)
+def _change_lexical(before: Snapshot, old: Path, folder: Path, gone: Collection[str]) -> LexicalIndex:
+    """Return the lexical index of a new generation, open for writing, without some passages."""
+    store = before.store
+    if before.lexical.deleted + len(gone) > len(store) - len(gone):  # BM25 would go by passages that are long gone
+        lexical = LexicalIndex.create(before.lexical.analyses, folder / LEXICAL)
+        pairs = zip(store.documents, store.documents.values(), strict=True)  # faster on disk than their items
+        kept = ((id_, passage) for id_, passage in pairs if id_ not in gone)
+        ids, passages = tee(kept)
+        lexical.add((id_ for id_, _ in ids), (searchable_text(passage) for _, passage in passages))
+        return lexical
+    # Tantivy's files never change, so both generations can share them; only its locks must be their own.
+    link_tree(old / LEXICAL, folder / LEXICAL, ignore=shutil.ignore_patterns("*.lock"))
+    lexical = LexicalIndex.open(before.lexical.analyses, folder / LEXICAL)
+    lexical.delete(gone)
+    return lexical
+
+
+def _known_articles(store: FaissStore) -> Callable[[Collection[str]], Collection[str]]:
+    """Return what tells which of some doc_ids are in a store."""
+    documents = store.documents
+    if isinstance(documents, SegmentedDocuments):
+        return lambda doc_ids: documents.rows_of_articles(doc_ids).keys()
+    known = _document_ids(store)
+    return known.intersection
+
+
+def _passages(store: FaissStore, doc_ids: Collection[str]) -> set[str]:
+    """Return the ids of the passages of some articles."""
+    documents = store.documents
+    if isinstance(documents, SegmentedDocuments):
+        rows = [row for rows in documents.rows_of_articles(doc_ids).values() for row in rows]
+        return set(documents.segments.ids(np.array(rows, np.int64)))
+    return {id_ for id_, passage in documents.items() if passage.metadata["doc_id"] in doc_ids}
 
 
 def _article_metadata(passage: Document) -> dict[str, Any]:
@@ -298,16 +336,13 @@ def _article_metadata(passage: Document) -> dict[str, Any]:
 
 
 def _document_ids(store: FaissStore) -> set[str]:
+    if isinstance(store.documents, SegmentedDocuments):
+        return {id_.partition(":")[0] for id_ in store.documents}  # a passage's id begins with that of its article
     return {passage.metadata["doc_id"] for passage in store.documents.values()}
 
 
 def count_passages(store: FaissStore) -> dict[str, int]:
     """Return how many documents and passages a store holds, as the manifest keeps them."""
-    return {"documents": len(_document_ids(store)), "passages": len(store)}
-
-
-def _link(source: str | Path, target: str | Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
+    documents = store.documents
+    articles = documents.count_articles() if isinstance(documents, SegmentedDocuments) else len(_document_ids(store))
+    return {"documents": articles, "passages": len(store)}

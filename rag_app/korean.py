@@ -89,6 +89,16 @@ def bigrams(text: str) -> list[str]:
     ]
 
 
+def marked_bigrams(text: str) -> list[str]:
+    """Return the character bigrams of each word of a normalised text with a mark (``^``) in front, lower-cased.
+
+    These are its `bigrams` and besides the letter each word begins with (``^국``), which is what is left of a short
+    word once an ending or a slip of the finger has changed its second letter.
+    """
+    marked = (f"^{word}" for word in _WORD.findall(text.lower()))
+    return [word[i : i + 2] for word in marked for i in range(len(word) - 1)]
+
+
 class Analyzer:
     """A loaded Kiwi analyser: morphemes by part of speech, and sentences.
 

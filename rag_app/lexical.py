@@ -11,22 +11,27 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import tantivy
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, SkipValidation
 
+from rag_app.by_word import ByWord
 from rag_app.documents import searchable_text
 from rag_app.filters import Filter, matching_ids
-from rag_app.korean import Analyzer, bigrams, normalise
+from rag_app.id_hashes import HashFilter, hash_id
+from rag_app.korean import Analyzer, marked_bigrams, normalise
 from rag_app.stages import with_stage
 
 K1 = 1.2  # Tantivy's constant, which it does not let one change
-_HEAP_BYTES = 128_000_000
+_HEAP_BYTES = 256_000_000
+_FEW = 1000  # ids that are named to Tantivy; of more, what it finds is looked up among them
 _EVERY = "every"  # a field with the same term in every passage: its frequency counts deleted ones too, as BM25 does
-_OWN_FIELDS = ("id", _EVERY)
-FIELDS = {"bigrams": 1.0, "morphemes": 2.0}
+_KEY = "key"  # the hash of the id, which can be read for many hits at once
+_OWN_FIELDS = ("id", _EVERY, _KEY)
+FIELDS = {"bigrams": 1.0, "morphemes": 1.5}
 """How much each analysis counts; chosen on train questions, see ``finetune/LOG.md``."""
 
 Analysis = Callable[[Sequence[str]], Iterable[Sequence[str]]]
@@ -52,7 +57,7 @@ class LexicalHit(NamedTuple):
 
 def korean_analyses(analyzer: Analyzer) -> dict[str, Analysis]:
     """Return the analyses of `FIELDS`: those of serving."""
-    return {"bigrams": lambda texts: map(bigrams, texts), "morphemes": analyzer.morphemes_batch}
+    return {"bigrams": ByWord(lambda words: map(marked_bigrams, words)), "morphemes": ByWord(analyzer.morphemes_batch)}
 
 
 def check_analyses(weights: Mapping[str, float], known: Collection[str] = FIELDS) -> None:
@@ -70,6 +75,7 @@ def check_analyses(weights: Mapping[str, float], known: Collection[str] = FIELDS
 def _schema(fields: Iterable[str]) -> tantivy.Schema:
     builder = tantivy.SchemaBuilder().add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
     builder = builder.add_text_field(_EVERY, tokenizer_name="raw", index_option="basic")
+    builder = builder.add_unsigned_field(_KEY, fast=True)
     for field in fields:
         builder = builder.add_text_field(field, tokenizer_name="words", index_option="freq")
     return builder.build()
@@ -157,7 +163,9 @@ class LexicalIndex:
                 if replaces:
                     writer.delete_documents_by_term("id", id_)
                 words = dict(zip(self.analyses, map(_join, found), strict=True))
-                writer.add_document(tantivy.Document(id=id_, **{_EVERY: _EVERY}, **words))
+                document = tantivy.Document(id=id_, **{_EVERY: _EVERY}, **words)
+                document.add_unsigned(_KEY, hash_id(id_))
+                writer.add_document(document)
 
     def delete(self, ids: Iterable[str]) -> None:
         """Delete passages by id; an unknown id changes nothing."""
@@ -219,14 +227,12 @@ class LexicalIndex:
             for (field, unit), weight in terms.items()
         )
         parsed = tantivy.Query.boolean_query([(tantivy.Occur.Should, query) for query in queries])
-        if ids is not None:
-            allowed = tantivy.Query.const_score_query(tantivy.Query.term_set_query(schema, "id", list(ids)), 0.0)
-            parsed = tantivy.Query.boolean_query([(tantivy.Occur.Must, parsed), (tantivy.Occur.Must, allowed)])
+        if isinstance(ids, HashFilter) and len(ids) > _FEW:
+            found = _search_deeper(searcher, parsed, k, ids, len(ids) / searcher.num_docs)
+        else:
+            found = searcher.search(_among(schema, parsed, ids), limit=k, count=False).hits
         bound = _upper_bound(searcher, terms)
-        hits = [
-            LexicalHit(searcher.doc(address)["id"][0], score, min(1.0, score / bound))
-            for score, address in searcher.search(parsed, limit=k, count=False).hits
-        ]
+        hits = [LexicalHit(searcher.doc(address)["id"][0], score, min(1.0, score / bound)) for score, address in found]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
     def _query_terms(self, query: str, weights: Mapping[str, float]) -> dict[tuple[str, str], float]:
@@ -297,12 +303,34 @@ def _table(analyses: Analyzer | Mapping[str, Analysis]) -> Mapping[str, Analysis
     return table
 
 
+def _among(schema: tantivy.Schema, query: tantivy.Query, ids: Collection[str] | None) -> tantivy.Query:
+    if ids is None:
+        return query
+    allowed = tantivy.Query.const_score_query(tantivy.Query.term_set_query(schema, "id", list(ids)), 0.0)
+    return tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, allowed)])
+
+
+def _search_deeper(
+    searcher: tantivy.Searcher, query: tantivy.Query, k: int, ids: HashFilter, share: float
+) -> list[tuple[float, tantivy.DocAddress]]:
+    """Return the k best hits among many ids: as many hits as should hold k of them, more if they do not."""
+    depth = int(1.5 * k / share) + k
+    while True:
+        hits = searcher.search(query, limit=min(depth, searcher.num_docs), count=False).hits
+        keys = np.array(searcher.fast_field_values(_KEY, [address for _, address in hits]), np.uint64)
+        kept = np.flatnonzero(ids.keeps(keys)).tolist()
+        if len(kept) >= k or len(hits) < depth:
+            return [hits[place] for place in kept[:k]]
+        depth *= 4
+
+
 def _one_word(unit: str) -> str:
     return "_".join(unit.split())
 
 
-def _join(units: Iterable[str]) -> str:
-    return " ".join(map(_one_word, units))
+def _join(units: Sequence[str]) -> str:
+    joined = " ".join(units)
+    return joined if len(joined.split()) == len(units) else " ".join(map(_one_word, units))
 
 
 def _count_every(searcher: tantivy.Searcher) -> int:

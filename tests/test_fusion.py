@@ -1,6 +1,6 @@
 import pytest
 
-from rag_app.fusion import PIVOT, adaptive_sum, reciprocal_rank, standardised_sum
+from rag_app.fusion import PIVOT, SLOPE, adaptive_sum, reciprocal_rank, standardised_sum
 
 EQUAL = {"lexical": 1.0, "dense": 1.0}
 
@@ -46,12 +46,18 @@ def test_adaptive_sum_by_hand() -> None:
 def test_the_less_the_words_match_the_more_meaning_counts() -> None:
     weights = {"lexical": 0.9, "dense": 0.1}
     dense = {"a": 0.2, "b": 0.6}
-    matching = adaptive_sum({"lexical": {"a": PIVOT, "b": 0.2}, "dense": dense}, weights)
+    matching = adaptive_sum({"lexical": {"a": PIVOT, "b": 0.1}, "dense": dense}, weights)
+    assert matching == pytest.approx({"a": 0.9 * PIVOT + 0.1 * 0.2, "b": 0.9 * 0.1 + 0.1 * 0.6})
     assert matching["a"] > matching["b"]
     missing = adaptive_sum({"lexical": {"a": 0.06, "b": 0.0}, "dense": dense}, weights)
-    share = 0.1 + PIVOT - 0.06
+    share = 0.1 + SLOPE * (PIVOT - 0.06)
     assert missing == pytest.approx({"a": (1 - share) * 0.06 + share * 0.2, "b": share * 0.6})
     assert missing["b"] > missing["a"]
+
+
+def test_where_no_word_matches_only_meaning_may_count_but_never_more_than_all() -> None:
+    missing = adaptive_sum({"lexical": {"a": 0.01}, "dense": {"a": 0.2, "b": 0.6}}, {"lexical": 0.7, "dense": 0.3})
+    assert missing == pytest.approx({"a": 0.2, "b": 0.6})
 
 
 def test_adaptive_sum_of_one_search_is_its_score() -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,32 @@ def test_a_generation_replaced_while_it_is_read_is_read_anew(tmp_path: Path) -> 
 
     assert open_generation(tmp_path, load, format=FORMAT) == "다음"
     assert len(seen) == 2
+
+
+def test_a_linked_file_keeps_its_checksum_so_that_rot_does_not_pass_for_new(tmp_path: Path) -> None:
+    _commit(tmp_path, "내용")
+    old = tmp_path / "generation-000001" / "part" / "data.txt"
+    with writing(tmp_path), new_generation(tmp_path, {"format": FORMAT}) as generation:
+        (generation / "part").mkdir()
+        os.link(old, generation / "part" / "data.txt")
+        (generation / "part" / "more.txt").write_text("더", encoding="utf-8")
+        old.write_text("썩음", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"Damaged in .*: part/data\.txt\."):
+        _read(tmp_path)
+
+
+def test_a_copied_file_of_the_same_name_gets_a_checksum_of_its_own(tmp_path: Path) -> None:
+    _commit(tmp_path, "처음")
+    _commit(tmp_path, "다음")
+    before = read_manifest(tmp_path, format=FORMAT)["files"]
+    _commit(tmp_path, "끝")
+    assert before.keys() == read_manifest(tmp_path, format=FORMAT)["files"].keys()
+    assert before != read_manifest(tmp_path, format=FORMAT)["files"]
+    assert _read(tmp_path) == "끝"
+
+
+def test_several_formats_may_be_known(tmp_path: Path) -> None:
+    _commit(tmp_path, "내용")
+    assert read_manifest(tmp_path, format=("test-0", FORMAT))["format"] == FORMAT
+    with pytest.raises(ValueError, match=r"'test-1'; this version reads \('test-2', 'test-3'\)"):
+        read_manifest(tmp_path, format=("test-2", "test-3"))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rag_app.korean import Analyzer, analyzer, bigrams, normalise
+from rag_app.korean import Analyzer, analyzer, bigrams, marked_bigrams, normalise
 
 SENTENCE = "국회의원이 2014년 6월 신고리 원전을 둘러봤다."
 
@@ -43,6 +43,13 @@ def test_decomposed_hangul_is_the_same_text(text: str) -> None:
 
 def test_bigrams_stay_inside_words() -> None:
     assert bigrams("나는 KBS를 3월에 봄") == ["나는", "kb", "bs", "s를", "3월", "월에", "봄"]
+
+
+def test_marked_bigrams_know_how_each_word_begins() -> None:
+    text = "나는 KBS를 3월에 봄"
+    assert marked_bigrams(text) == ["^나", "나는", "^k", "kb", "bs", "s를", "^3", "3월", "월에", "^봄"]
+    assert marked_bigrams("가, 나_다 ^") == ["^가", "^나", "^다"]
+    assert marked_bigrams(" ?! ") == []
 
 
 def test_morphemes_keep_content_and_drop_particles() -> None:

@@ -50,10 +50,10 @@ def test_passages_without_a_common_unit_are_not_returned() -> None:
 def test_scores_are_bm25_summed_over_both_analyses() -> None:
     index = _index({"a": "나무", "b": "바위", "c": "구름"})
     [hit] = index.search("나무", 3)
-    idf = log(1 + (3 - 1 + 0.5) / (1 + 0.5))  # one of three passages, for the bigram and for the morpheme
+    idf = log(1 + (3 - 1 + 0.5) / (1 + 0.5))  # one of three passages, for both bigrams and for the morpheme
     assert hit.score == pytest.approx(
-        3 * idf, rel=1e-5
-    )  # weights 1 and 2; tf part (k1+1)*1/(1+k1) = 1: every length is the mean
+        (2 * FIELDS["bigrams"] + FIELDS["morphemes"]) * idf, rel=1e-5
+    )  # tf part (k1+1)*1/(1+k1) = 1: every length is the mean
     assert hit.coverage == pytest.approx(1 / 2.2, rel=1e-5)
 
 
@@ -162,7 +162,8 @@ PARTICLES = {
     ("question", "weights", "found"),
     [
         ("국회의원", {"bigrams": 1.0}, ["speech"]),
-        ("먹는", {"bigrams": 1.0}, []),  # 먹었다 has 먹었 and 었다
+        ("떡볶이", {"bigrams": 1.0}, ["lunch"]),  # 떡국을 begins alike
+        ("꿀떡은", {"bigrams": 1.0}, []),
         ("먹는", {"morphemes": 1.0}, ["lunch"]),
         ("누리호", {"bigrams": 1.0, "morphemes": 0.0}, ["probe"]),
         ("먹는 누리호", {"bigrams": 1.0, "morphemes": 1.0}, ["lunch", "probe"]),

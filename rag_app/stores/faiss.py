@@ -17,18 +17,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from rag_app.filters import Filter, matching_ids
 from rag_app.generations import new_generation, open_generation, writing
+from rag_app.segmented import SEGMENTS, SegmentedDocuments, SegmentedVectors, open_segmented
+from rag_app.segments import DOCUMENTS_FILE, VECTORS_FILE, document_line
 from rag_app.vectors import Vectors, unit_rows
 
-DOCUMENTS_FILE = "documents.jsonl"
-VECTORS_FILE = "vectors.faiss"
 FORMAT = "faiss-store-1"
 
 
 class _State(NamedTuple):
     """One version of the store, never changed: searches take it once and are untouched by later writes."""
 
-    documents: dict[str, Document]
-    vectors: Vectors
+    documents: Mapping[str, Document]
+    vectors: Vectors | SegmentedVectors
 
 
 class FaissStore(VectorStore):
@@ -55,7 +55,8 @@ class FaissStore(VectorStore):
     @property
     def documents(self) -> Mapping[str, Document]:
         """All documents by id, in the order they were added; a snapshot that later writes leave alone."""
-        return MappingProxyType(self._state.documents)
+        documents = self._state.documents
+        return documents if isinstance(documents, SegmentedDocuments) else MappingProxyType(documents)
 
     @property
     def dimension(self) -> int | None:
@@ -110,16 +111,16 @@ class FaissStore(VectorStore):
             raise ValueError(f"Got {len(matrix)} vectors for {len(ids)} documents; give one vector for each document.")
         last = {id_: position for position, id_ in enumerate(ids)}
         with self._write_lock:
-            kept = _without(self._state, last)
+            kept_documents, kept_vectors = _without(self._state, last)
             added = {id_: documents[position] for id_, position in last.items()}
-            more = kept.vectors.adding(list(last), matrix[list(last.values())])
-            self._state = _State({**kept.documents, **added}, more)
+            more = kept_vectors.adding(list(last), matrix[list(last.values())])
+            self._state = _State({**kept_documents, **added}, more)
         return ids
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
         """Delete documents by id, or everything when ids is None; unknown ids change nothing."""
         with self._write_lock:
-            self._state = _State({}, Vectors()) if ids is None else _without(self._state, ids)
+            self._state = _State({}, Vectors()) if ids is None else _State(*_without(self._state, ids))
         return True
 
     # Reading
@@ -261,21 +262,27 @@ class FaissStore(VectorStore):
 
     def write(self, folder: Path) -> None:
         """Write the store's two files into an existing folder, without any atomicity of its own."""
-        documents, vectors = self._state
+        documents, vectors = _in_memory(self._state)
         vectors.write(folder / VECTORS_FILE)
         with (folder / DOCUMENTS_FILE).open("w", encoding="utf-8") as file:
-            for id_ in vectors.rows:
-                record = {"id": id_, "text": documents[id_].page_content, "metadata": documents[id_].metadata}
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+            file.writelines(document_line(documents[id_]) for id_ in vectors.rows)
 
     @classmethod
-    def read(cls, folder: Path, embedding: Embeddings) -> Self:
-        """Read what `write` wrote.
+    def read(cls, folder: Path, embedding: Embeddings, vectors: Mapping[str, Any] | None = None) -> Self:
+        """Read what `write` wrote, or open the segments of a large index, which only `rag_app.index` writes.
+
+        Args:
+            folder: Where it is.
+            embedding: The embedding model.
+            vectors: What the manifest says of them; see `rag_app.segmented.open_segmented`.
 
         Raises:
             ValueError: Documents and vectors do not fit together.
         """
         store = cls(embedding)
+        if (folder / SEGMENTS).is_dir() and vectors is not None:
+            store._state = _State(*open_segmented(folder, vectors))
+            return store
         with (folder / DOCUMENTS_FILE).open(encoding="utf-8") as file:
             records = [json.loads(line) for line in file]
         documents = {r["id"]: Document(page_content=r["text"], metadata=r["metadata"], id=r["id"]) for r in records}
@@ -289,6 +296,13 @@ def _require_id(document: Document) -> str:
     return document.id
 
 
+def _in_memory(state: _State) -> tuple[Mapping[str, Document], Vectors]:
+    """Return documents and vectors that can be changed here."""
+    if not isinstance(state.vectors, Vectors):
+        raise ValueError("This store is part of a large index on disk. Change it with Index.add, update or delete.")
+    return state.documents, state.vectors
+
+
 def _search(
     state: _State, vector: ArrayLike, k: int, filter: Filter | None, ids: Collection[str] | None = None
 ) -> list[tuple[str, float]]:
@@ -298,7 +312,7 @@ def _search(
     return state.vectors.search(vector, k, ids=ids)
 
 
-def _without(state: _State, ids: Iterable[str]) -> _State:
+def _without(state: _State, ids: Iterable[str]) -> tuple[Mapping[str, Document], Vectors]:
+    documents, vectors = _in_memory(state)
     gone = set(ids)
-    documents = {id_: document for id_, document in state.documents.items() if id_ not in gone}
-    return _State(documents, state.vectors.removing(gone))
+    return {id_: document for id_, document in documents.items() if id_ not in gone}, vectors.removing(gone)

@@ -1,0 +1,95 @@
+"""Metadata as columns, so that a filter over a million documents reads none of them."""
+
+import json
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag_app.filters import Filter, holds
+
+CODES_FILE = "columns.npy"
+VALUES_FILE = "columns.json"
+_MOST_VALUES = 65_536  # a key with more distinct values, as of titles, is looked up in the documents
+_NOT_KEPT = frozenset({"start", "end", "doc_id", "title", "url"})  # nearly one value for each document
+_MOST_TABLES = 64  # conditions that are remembered, as the same filter is asked for again and again
+_SCALARS = (str, int, float, bool)
+
+
+class ColumnsBuilder:
+    """Collects the columns of documents that come one after the other."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[tuple[type, Any], int]] = {}
+        self._codes: dict[str, array[int]] = {}
+        self._dropped = set(_NOT_KEPT)
+        self._count = 0
+
+    def add(self, metadata: Mapping[str, Any]) -> None:
+        """Add the next document's metadata."""
+        for key, value in metadata.items():
+            if key in self._dropped or value is None:
+                continue
+            known = self._values.setdefault(key, {})
+            if not isinstance(value, _SCALARS) or (len(known) >= _MOST_VALUES and (type(value), value) not in known):
+                self._dropped.add(key)
+                self._values.pop(key)
+                self._codes.pop(key, None)
+                continue
+            codes = self._codes.setdefault(key, array("i"))
+            codes.extend([-1] * (self._count - len(codes)))
+            codes.append(known.setdefault((type(value), value), len(known)))
+        self._count += 1
+
+    def write(self, folder: Path) -> None:
+        """Write the columns to two files in a folder."""
+        codes = np.full((len(self._codes), self._count), -1, np.int32)
+        for row, column in zip(codes, self._codes.values(), strict=True):
+            row[: len(column)] = column
+        np.save(folder / CODES_FILE, codes)
+        values = {key: [value for _, value in self._values[key]] for key in self._codes}
+        record = {"values": values, "dropped": sorted(self._dropped)}
+        (folder / VALUES_FILE).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+
+
+class Columns:
+    """The columns of a folder's documents, read through a memory map.
+
+    Attributes:
+        values: The distinct values of each key that is kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        record = json.loads((folder / VALUES_FILE).read_text(encoding="utf-8"))
+        self.values: dict[str, list[Any]] = record["values"]
+        self._dropped = frozenset(record["dropped"])
+        self._codes = np.load(folder / CODES_FILE, mmap_mode="r")
+        self._tables: dict[tuple[str, str], NDArray[np.bool_]] = {}
+        self._rows = {key: row for row, key in enumerate(self.values)}
+
+    def matches(self, filter: Filter) -> NDArray[np.bool_] | None:
+        """Return for each document whether its metadata satisfies a filter; None where that takes the documents."""
+        if callable(filter) or not self._dropped.isdisjoint(filter):
+            return None
+        kept = np.ones(self._codes.shape[1], np.bool_)
+        for key, condition in filter.items():
+            if key not in self._rows:  # no document has it
+                kept &= holds(None, condition)
+            else:
+                kept &= self._table(key, condition)[self._codes[self._rows[key]]]
+        return kept
+
+    def _table(self, key: str, condition: Any) -> NDArray[np.bool_]:
+        """Return whether each code's value satisfies a condition; the last is code -1, no value."""
+        name = (key, repr(condition))
+        table = self._tables.get(name)
+        if table is None:
+            values = (*self.values[key], None)
+            table = np.fromiter((holds(value, condition) for value in values), np.bool_, len(values))
+            if len(self._tables) >= _MOST_TABLES:
+                self._tables = {}
+            self._tables[name] = table
+        return table
