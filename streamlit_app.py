@@ -23,10 +23,11 @@ from rag_app.chat_models import ChatModelError, load_chat_model
 from rag_app.compressors import RerankingCompressor, load_reranker
 from rag_app.data import load_retrieval_data, sample_documents
 from rag_app.embeddings import load_embeddings
-from rag_app.filters import Filter, article_filter
+from rag_app.filters import Filter, article_filter, matching_ids
 from rag_app.generations import MANIFEST
 from rag_app.index import Index, build_index, open_index
 from rag_app.korean import analyzer, normalise
+from rag_app.models import Backend, serving_backend
 from rag_app.rendering import answer_markdown, escape_markdown, source_html
 from rag_app.retrieval import build_retriever
 from rag_app.settings import Settings, load_settings, name_or_none
@@ -99,12 +100,13 @@ class Choices(NamedTuple):
     """What the sidebar is set to.
 
     Attributes:
-        sources: How many passages an answer is drawn from.
+        sources: How many articles an answer is drawn from.
         candidates: How many passages the reranker reads.
         reranker: Its name; None for the search's own order.
         sections: Only these; all if empty.
         dates: First and last day; None for any, also for articles without a date.
         chat_model: Its name; None quotes the articles.
+        collapse: Whether one article stands for those that nearly repeat it.
     """
 
     sources: int
@@ -113,6 +115,7 @@ class Choices(NamedTuple):
     sections: list[str]
     dates: tuple[date, date] | None
     chat_model: str | None
+    collapse: bool
 
 
 class Facets(NamedTuple):
@@ -137,7 +140,7 @@ def main() -> None:
         _offer_sample(settings)
         return
     try:
-        index = _current_index(settings.index)
+        index = _current_index(settings.index, settings.backend)
     except ERRORS as error:
         _explain_index(settings.index, error)
         return
@@ -165,26 +168,26 @@ def metadata_filter(choices: Choices) -> Filter | None:
     return article_filter(choices.sections, *(day.isoformat() for day in choices.dates or ()))
 
 
-def _current_index(path: Path) -> Index:
+def _current_index(path: Path, backend: Backend | None) -> Index:
     """Return the index, as it was last committed."""
-    index = _opened_index(path)
+    index = _opened_index(path, backend)
     try:
         index.refresh()
     except ValueError:  # damaged, or built anew with another model: opening it tells
         _opened_index.clear()
-        index = _opened_index(path)
+        index = _opened_index(path, backend)
     return index
 
 
 @st.cache_resource(show_spinner="색인을 여는 중입니다…", max_entries=2)
-def _opened_index(path: Path) -> Index:
+def _opened_index(path: Path, backend: Backend | None) -> Index:
     analyzer().morphemes("준비")  # loads its dictionary now: the first question should not wait for it
-    return open_index(path)
+    return open_index(path, backend=backend)
 
 
 @st.cache_resource(show_spinner="재순위 모델을 읽는 중입니다…", max_entries=2)
-def _reranker(name: str) -> RerankingCompressor:
-    return load_reranker(name)
+def _reranker(name: str, backend: Backend | None) -> RerankingCompressor:
+    return load_reranker(name, backend=serving_backend(name, backend, role="reranker"))
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -196,10 +199,10 @@ def _chat_model(name: str) -> BaseChatModel:
 @st.cache_resource(show_spinner=False, max_entries=2)
 def _facets(manifest: dict[str, Any], _index: Index) -> Facets:
     """Return an index's facets, computed once per manifest, which names every file's checksum."""
-    articles = [passage.metadata for passage in _index.snapshot.store.documents.values()]
-    days = {day for metadata in articles if (day := _day(metadata.get("date")))}
-    sections = {str(metadata["section"]) for metadata in articles if metadata.get("section")}
-    return Facets(sorted(sections), sorted(days), any(metadata.get("fictional") is True for metadata in articles))
+    store = _index.snapshot.store
+    days = {day for text in store.values("date") if (day := _day(text))}
+    sections = [section for section in store.values("section") if section]
+    return Facets(sections, sorted(days), bool(matching_ids(store.documents, {"fictional": True})))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
@@ -230,7 +233,11 @@ def _offer_sample(settings: Settings) -> None:
         return
     try:
         with st.spinner("예제 뉴스로 색인을 만드는 중입니다…"):
-            build_index(settings.index, sample_documents(), load_embeddings(settings.model))
+            build_index(
+                settings.index,
+                sample_documents(),
+                load_embeddings(settings.model, backend=serving_backend(settings.model, settings.backend)),
+            )
     except ERRORS as error:
         _show_error(explain(error), str(error))
         return
@@ -250,10 +257,10 @@ def _sidebar(index: Index, facets: Facets, settings: Settings) -> Choices:
     with st.sidebar:
         st.subheader("답변")
         sources = st.slider(
-            "답에 쓸 단락 수 (top_n)",
+            "답에 쓸 기사 수",
             *(1, MAX_SOURCES),
             min(max(settings.sources, 1), MAX_SOURCES),
-            help="찾은 단락 가운데 위에서 몇 개까지 답의 근거로 쓸지 정합니다.",
+            help="찾은 기사 가운데 위에서 몇 건까지 답의 근거로 쓸지 정합니다.",
         )
         chat_model = st.text_input(
             "채팅 모델",
@@ -265,6 +272,11 @@ def _sidebar(index: Index, facets: Facets, settings: Settings) -> Choices:
         st.subheader("찾을 범위")
         sections = st.multiselect("분야", facets.sections, placeholder="모든 분야") if facets.sections else []
         dates = _date_range(facets.dates)
+        collapse = st.toggle(
+            "거의 같은 기사 묶기",
+            settings.collapse,
+            help="여러 매체에 실린 같은 통신 기사 등을 하나로 묶고, 몇 건이 더 있는지 보여 줍니다.",
+        )
         st.subheader("재순위")
         reranker, candidates = _reranking(settings)
         st.subheader("색인")
@@ -274,7 +286,7 @@ def _sidebar(index: Index, facets: Facets, settings: Settings) -> Choices:
             f"임베딩 {escape_markdown(str(manifest['model']['name']))}  \n위치 {escape_markdown(str(index.path))}"
         )
         st.button("대화 지우기", on_click=_clear, width="stretch")
-    return Choices(sources, candidates, reranker, sections, dates, chat_model.strip() or None)
+    return Choices(sources, candidates, reranker, sections, dates, chat_model.strip() or None, collapse)
 
 
 def _date_range(days: Sequence[date]) -> tuple[date, date] | None:
@@ -382,13 +394,17 @@ def _stream(
     """Yield an answer as Markdown, piece by piece, noting in the turn everything the chain says."""
     chat_model = _chat_model(choices.chat_model) if choices.chat_model else None
     top_n = max(settings.top_n, choices.sources)
-    compressor = _reranker(choices.reranker).model_copy(update={"top_n": top_n}) if choices.reranker else None
+    compressor: RerankingCompressor | None = None
+    if choices.reranker:
+        limits = {"top_n": top_n, "budget_ms": settings.rerank_budget_ms}
+        compressor = _reranker(choices.reranker, settings.backend).model_copy(update=limits)
     retriever = build_retriever(
         index,
         compressor=compressor,
         k=max(choices.candidates, choices.sources),
         top_n=top_n,
         filter=metadata_filter(choices),
+        collapse=choices.collapse,
     )
     answering = build_chain(
         retriever, embeddings=index.embeddings, chat_model=chat_model, max_sources=choices.sources, lang="ko"

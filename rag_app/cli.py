@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rag_app.language import Say, choose_language, language_of
+from rag_app.models import OnnxBackend, TorchBackend
 from rag_app.settings import NONE, Settings, load_settings, name_or_none
 
 if TYPE_CHECKING:
@@ -76,6 +78,15 @@ def _parser(settings: Settings, say: Say) -> argparse.ArgumentParser:
         metavar="DIR",
         help=say("색인 폴더 (기본 %(default)s, RAG_INDEX)", "the index's folder (default %(default)s, or RAG_INDEX)"),
     )
+    common.add_argument(
+        "--backend",
+        choices=get_args(TorchBackend) + get_args(OnnxBackend),
+        default=settings.backend,
+        help=say(
+            "트랜스포머 모델을 돌릴 방식 (RAG_BACKEND); embedded 모델에는 쓰이지 않음",
+            "what transformer models run on (RAG_BACKEND); the embedded models need none of it",
+        ),
+    )
     common.add_argument("--lang", choices=["ko", "en"], help=say("메시지 언어", "language of the messages"))
 
     def command(name: str, run: Callable[..., int], korean: str, english: str) -> argparse.ArgumentParser:
@@ -106,6 +117,15 @@ def _parser(settings: Settings, say: Say) -> argparse.ArgumentParser:
         help=say(
             "이보다 긴 글은 문장 단위로 나눕니다",
             "split longer texts on sentences into passages of at most N characters",
+        ),
+    )
+    index.add_argument(
+        "--vectors",
+        choices=["auto", "exact", "ivf", "rabitq"],
+        default="auto",
+        help=say(
+            "벡터를 찾는 방식; auto는 글의 수에 따라 고릅니다 (기본 %(default)s)",
+            "how vectors are searched; auto chooses by the number of passages (default %(default)s)",
         ),
     )
     index.add_argument(
@@ -153,7 +173,7 @@ def _parser(settings: Settings, say: Say) -> argparse.ArgumentParser:
         type=_positive,
         default=settings.sources,
         metavar="N",
-        help=say("답에 쓸 글의 수 (기본 %(default)s)", "passages to answer from (default %(default)s)"),
+        help=say("답에 쓸 기사의 수 (기본 %(default)s)", "articles to answer from (default %(default)s)"),
     )
 
     check = command("check", _check, "색인이 온전한지 검사합니다.", "Check that an index is sound.")
@@ -205,6 +225,39 @@ def _add_question(parser: argparse.ArgumentParser, settings: Settings, say: Say)
         metavar="N",
         help=say("재순위할 글의 수 (기본 %(default)s)", "passages handed to the reranker (default %(default)s)"),
     )
+    parser.add_argument(
+        "--rerank-budget-ms",
+        type=_milliseconds,
+        default=settings.rerank_budget_ms,
+        metavar="MS",
+        help=say(
+            "재순위에 쓸 시간(밀리초); 다 쓰면 나머지는 찾은 순서대로 둡니다",
+            "milliseconds for reranking; what is left then stays in the order of the search",
+        ),
+    )
+    parser.add_argument(
+        "--collapse",
+        action="store_true",
+        default=settings.collapse,
+        help=say("거의 같은 기사는 하나로 묶습니다", "let one article stand for those that nearly repeat it"),
+    )
+    parser.add_argument(
+        "--infer-filters",
+        action="store_true",
+        help=say(
+            "질문이 분야나 언론사를 밝히면(경제 기사, 한빛일보 보도) 그 기사만",
+            "search only the section or outlet that a question names as such (경제 기사, 한빛일보 보도)",
+        ),
+    )
+    parser.add_argument(
+        "--recency",
+        type=_positive,
+        metavar="DAYS",
+        help=say(
+            "새 기사를 앞에 둡니다; 이만큼 지나면 그 이점이 절반이 됩니다",
+            "prefer newer articles; after so many days half of that advantage is left",
+        ),
+    )
     parser.add_argument("--section", action="append", help=say("이 분야의 기사만", "only articles of this section"))
     parser.add_argument(
         "--since", type=_date, metavar="DATE", help=say("이 날짜부터 (2025-01-31)", "from this date (2025-01-31)")
@@ -216,6 +269,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"want a number of at least 1, got {text}")
+    return value
+
+
+def _milliseconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < inf:
+        raise argparse.ArgumentTypeError(f"want milliseconds above 0, got {text}")
     return value
 
 
@@ -231,6 +291,7 @@ def _date(text: str) -> str:
 def _index(options: argparse.Namespace, say: Say) -> int:
     from rag_app.embeddings import load_embeddings
     from rag_app.index import build_index
+    from rag_app.models import serving_backend
     from rag_app.passages import PASSAGE_CHARS
 
     started = time.perf_counter()
@@ -238,8 +299,9 @@ def _index(options: argparse.Namespace, say: Say) -> int:
     index = build_index(
         options.index,
         _read_sources(options, skipped, say),
-        load_embeddings(options.model),
+        load_embeddings(options.model, backend=serving_backend(options.model, options.backend)),
         passage_chars=options.passage_chars or PASSAGE_CHARS,
+        vectors=options.vectors,
         user_dictionary=options.user_dictionary,
         replace=options.replace,
         progress=not options.quiet,
@@ -271,7 +333,8 @@ def _add(options: argparse.Namespace, say: Say) -> int:
 
 def _delete(options: argparse.Namespace, say: Say) -> int:
     index = _open(options)
-    unknown = [doc_id for doc_id in options.doc_ids if doc_id not in index.document_ids()]
+    known = index.document_ids()
+    unknown = [doc_id for doc_id in options.doc_ids if doc_id not in known]
     changes = index.delete(options.doc_ids)
     print(say(f"지움 {changes.removed:,}.", f"Removed {changes.removed:,}."))
     if unknown:
@@ -372,20 +435,38 @@ def _report_skipped(skipped: Sequence[str], say: Say) -> int:
 def _open(options: argparse.Namespace) -> "Index":
     from rag_app.index import open_index
 
-    return open_index(options.index)
+    return open_index(options.index, backend=options.backend)
 
 
 def _retriever(options: argparse.Namespace, index: "Index", *, top_n: int) -> "BaseRetriever":
     from rag_app.filters import article_filter
+    from rag_app.models import serving_backend
+    from rag_app.news import RECENCY, NewsSense
     from rag_app.retrieval import build_retriever
 
     compressor = None
     if reranker := name_or_none(options.reranker):
         from rag_app.compressors import load_reranker
 
-        compressor = load_reranker(reranker, top_n=top_n)
+        compressor = load_reranker(
+            reranker,
+            top_n=top_n,
+            budget_ms=options.rerank_budget_ms,
+            backend=serving_backend(reranker, options.backend, role="reranker"),
+        )
+    news = NewsSense(infer_filters=options.infer_filters)
+    if options.recency:
+        news = news.model_copy(update={"recency": RECENCY, "half_life": float(options.recency)})
     filter = article_filter(options.section or (), options.since, options.until)
-    return build_retriever(index, compressor=compressor, k=max(options.candidates, top_n), top_n=top_n, filter=filter)
+    return build_retriever(
+        index,
+        compressor=compressor,
+        k=max(options.candidates, top_n),
+        top_n=top_n,
+        filter=filter,
+        news=news,
+        collapse=options.collapse,
+    )
 
 
 def _as_record(document: "Document") -> dict[str, Any]:

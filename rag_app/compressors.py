@@ -4,6 +4,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 from tqdm import tqdm
 
+from rag_app.batching import shared_batcher
 from rag_app.best_window import Spans, best_windows, read_through
 from rag_app.cross_encoders import PairModel, TorchCrossEncoder
 from rag_app.documents import searchable_text
@@ -233,7 +235,8 @@ class CrossEncoderCompressor(RerankingCompressor):
             document = documents[number]
             part = document.model_copy(update={"page_content": read_through(document.page_content, spans)})
             texts[number] = searchable_text(part)
-        scores = self.score_pairs([(question, text) for text in texts]).tolist()
+        pairs = [(question, text) for text in texts]
+        scores = shared_batcher(self.model, _score_together, most=8).submit((self, pairs))
         return [Scored(score, windows.get(number)) for number, score in enumerate(scores)]
 
     def _windows(self, question: str, documents: Sequence[Document]) -> dict[int, Spans]:
@@ -246,6 +249,12 @@ class CrossEncoderCompressor(RerankingCompressor):
     @cached_property
     def _pairs(self) -> PairModel:
         return self.model if isinstance(self.model, OnnxCrossEncoder) else TorchCrossEncoder(self.model)
+
+
+def _score_together(asked: Sequence[tuple[CrossEncoderCompressor, list[tuple[str, str]]]]) -> list[list[float]]:
+    """Score the pairs of several callers in one call, which sorts them by length together."""
+    scores = iter(asked[0][0].score_pairs([pair for _, pairs in asked for pair in pairs]).tolist())
+    return [list(islice(scores, len(pairs))) for _, pairs in asked]
 
 
 class LinearCompressor(RerankingCompressor):

@@ -29,6 +29,7 @@ from rag_app.generations import (
 from rag_app.identity import check_model, describe_model
 from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer
 from rag_app.lexical import FIELDS, LexicalIndex
+from rag_app.models import Backend, serving_backend
 from rag_app.passages import PASSAGE_CHARS, split_documents
 from rag_app.segmented import SegmentedDocuments
 from rag_app.stores.faiss import FaissStore
@@ -229,12 +230,15 @@ def build_index(
         return index
 
 
-def open_index(path: str | Path, embeddings: Embeddings | None = None, *, check: bool = True) -> Index:
+def open_index(
+    path: str | Path, embeddings: Embeddings | None = None, *, backend: Backend | None = None, check: bool = True
+) -> Index:
     """Open an index for searching and changing, having checked every byte of it.
 
     Args:
         path: The folder it was built in.
         embeddings: The model it was built with; None loads that model by the name in the manifest.
+        backend: What a transformer that is loaded so runs on; see `rag_app.embeddings.load_embeddings`.
         check: Whether to compare every file with its checksum, which takes about a second for each gigabyte. Without
             it a large index opens in milliseconds; `rag_app.check.check_index` checks it when there is time.
 
@@ -247,7 +251,7 @@ def open_index(path: str | Path, embeddings: Embeddings | None = None, *, check:
         model = read_manifest(folder, format=FORMATS)["model"]
         if model["fingerprint"] is None:
             raise ValueError(f"{folder} was built with {model['name']}. Pass it: open_index(path, embeddings)")
-        embeddings = load_embeddings(model["name"])
+        embeddings = load_embeddings(model["name"], backend=serving_backend(model["name"], backend))
     return Index(folder, embeddings, _read_snapshot(folder, embeddings, check=check), check=check)
 
 

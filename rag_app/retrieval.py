@@ -1,26 +1,40 @@
 """Assembly: lexical and dense search fused, then compressed, as one LangChain retriever."""
 
-from collections.abc import Mapping
-from typing import Literal
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
+import numpy as np
 from langchain_classic.retrievers import ContextualCompressionRetriever
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables.config import ContextThreadPoolExecutor
+from numpy.typing import ArrayLike, NDArray
 from pydantic import ConfigDict, Field, SkipValidation, field_validator
 
+from rag_app.batching import Batcher, shared_batcher
+from rag_app.collapsing import CollapseDuplicates
 from rag_app.compressors import TopN
-from rag_app.filters import Filter, matching_ids
+from rag_app.embeddings import ModelEmbeddings
+from rag_app.filters import Filter, matches, matching_ids
 from rag_app.fusion import FUSIONS, ranks
 from rag_app.index import Index, Snapshot
 from rag_app.korean import normalise
 from rag_app.lexical import FIELDS, LexicalHit, check_analyses
-from rag_app.stages import with_stage
+from rag_app.news import NewsSense, infer_filter
+from rag_app.stages import with_stages
 from rag_app.timing import timed
 
 CANDIDATES = 100
 WEIGHTS = {"lexical": 0.9, "dense": 0.1}
 """How much each search counts where the words of a question match well; see `rag_app.fusion.adaptive_sum`."""
+
+_THREADS_FROM = 100_000
+"""From how many passages on questions are searched for side by side: of fewer, most time goes into Python, of which
+only one thread runs at a time, and the others would take it away from it again and again."""
 
 Fusion = Literal["adaptive", "standardised", "rrf"]
 
@@ -48,6 +62,8 @@ class HybridRetriever(BaseRetriever):
     """One of `rag_app.fusion.FUSIONS`."""
     filter: SkipValidation[Filter | None] = None
     """Only passages whose metadata matches are searched; see `rag_app.filters`."""
+    news: NewsSense = Field(default_factory=NewsSense)
+    """How much the dates of articles count, and whether a question may choose among articles by itself."""
 
     @field_validator("weights")
     @classmethod
@@ -65,34 +81,64 @@ class HybridRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        question = normalise(query)
-        if not question:
-            raise ValueError("The question is empty. Ask something, for example: 누리호는 언제 발사됐나요?")
-        k = self.k if k is None else k
-        snapshot = self.index.snapshot
-        hits, cosines = self._search(snapshot, question, max(k, self.candidates))
-        found: dict[str, dict[str, float]] = {}
-        if self.weights["lexical"]:
-            found["lexical"] = {id_: hit.coverage for id_, hit in hits.items()}
-        if self.weights["dense"]:
-            found["dense"] = cosines
-        with timed("fusion"):
-            stage_ranks = {stage: ranks(scores) for stage, scores in found.items()}
-            fused = FUSIONS[self.fusion](found, self.weights)
-            results = []
-            for rank, id_ in enumerate(list(ranks(fused))[:k], start=1):
-                document = snapshot.store.documents[id_]
-                if hit := hits.get(id_):
-                    position = stage_ranks["lexical"][id_]
-                    document = with_stage(document, "lexical", position, hit.score, coverage=hit.coverage)
-                if id_ in cosines:
-                    document = with_stage(document, "dense", stage_ranks["dense"][id_], cosines[id_])
-                results.append(with_stage(document, "fusion", rank, fused[id_]))
-            return results
+        question = _checked(query)
+        embeddings = self.index.embeddings
+        vector = None
+        if self.weights["dense"] and not isinstance(embeddings, ModelEmbeddings):
+            with timed("encode"):
+                vector = embeddings.embed_query(question)
+        return self._searches.submit(_Asked(self, question, self.k if k is None else k, vector))
 
-    def _search(self, snapshot: Snapshot, question: str, count: int) -> tuple[dict[str, LexicalHit], dict[str, float]]:
-        """Return the candidates' lexical hits, for those that share a word with the question, and their cosines."""
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
+    ) -> list[Document]:
+        question = _checked(query)
+        embeddings = self.index.embeddings
+        vector = None
+        if self.weights["dense"] and not isinstance(embeddings, ModelEmbeddings):
+            with timed("encode"):
+                vector = await embeddings.aembed_query(question)
+        return await self._searches.asubmit(_Asked(self, question, self.k if k is None else k, vector))
+
+    @property
+    def _searches(self) -> "Batcher[_Asked, list[Document]]":
+        # Of the index, not of this object: threads that search one index side by side only wait for each other.
+        return shared_batcher(self.index, _answer)
+
+    def _find(self, questions: Sequence[str], vectors: Sequence[list[float] | None], k: int) -> list[list[Document]]:
+        """Return the best passages of each question; those without a vector are embedded."""
+        snapshot = self.index.snapshot
         allowed = None if self.filter is None else matching_ids(snapshot.store.documents, self.filter)
+
+        def find(question: str, vector: ArrayLike) -> list[Document]:
+            among = self._named(snapshot, question) if self.news.infer_filters else None
+            hits, cosines = self._search(snapshot, question, vector, max(k, self.candidates), among or allowed)
+            with timed("fusion"):
+                return self._fuse(snapshot, question, hits, cosines, k)
+
+        matrix: Iterable[ArrayLike] = [()] * len(questions)
+        if self.weights["dense"]:
+            with timed("encode"):
+                matrix = _matrix(snapshot.store.embeddings, questions, vectors)
+        if len(questions) == 1 or len(snapshot.store) < _THREADS_FROM:
+            return list(map(find, questions, matrix))
+        with ContextThreadPoolExecutor(min(len(questions), os.cpu_count() or 1)) as pool:
+            return list(pool.map(find, questions, matrix))
+
+    def _named(self, snapshot: Snapshot, question: str) -> Collection[str] | None:
+        """Return what the question restricts the search to, within the filter; nothing if it names no part of it."""
+        store, filter = snapshot.store, self.filter
+        named = infer_filter(question, store.values("section"), store.values("source"))
+        if not named:
+            return None
+        if callable(filter):
+            return matching_ids(store.documents, lambda metadata: filter(metadata) and matches(metadata, named))
+        return matching_ids(store.documents, {**named, **(filter or {})})
+
+    def _search(
+        self, snapshot: Snapshot, question: str, vector: ArrayLike, count: int, allowed: Collection[str] | None
+    ) -> tuple[dict[str, LexicalHit], dict[str, float]]:
+        """Return the candidates' lexical hits, for those that share a word with the question, and their cosines."""
         hits: dict[str, LexicalHit] = {}
         cosines: dict[str, float] = {}
         if self.weights["lexical"]:
@@ -100,8 +146,6 @@ class HybridRetriever(BaseRetriever):
                 found = snapshot.lexical.search(question, count, ids=allowed, weights=self.analyses)
                 hits = {hit.id: hit for hit in found}
         if self.weights["dense"]:
-            with timed("encode"):
-                vector = snapshot.store.embeddings.embed_query(question)
             with timed("dense"):
                 cosines = dict(snapshot.store.search_vector(vector, count, ids=allowed))
                 unseen = [id_ for id_ in hits if id_ not in cosines]
@@ -112,6 +156,69 @@ class HybridRetriever(BaseRetriever):
                 found = snapshot.lexical.search(question, len(unseen), ids=unseen, weights=self.analyses)
                 hits |= {hit.id: hit for hit in found}
         return hits, cosines
+
+    def _fuse(
+        self, snapshot: Snapshot, question: str, hits: Mapping[str, LexicalHit], cosines: Mapping[str, float], k: int
+    ) -> list[Document]:
+        """Return the k best candidates of one question, each with what every stage thought of it."""
+        found: dict[str, Mapping[str, float]] = {}
+        if self.weights["lexical"]:
+            found["lexical"] = {id_: hit.coverage for id_, hit in hits.items()}
+        if self.weights["dense"]:
+            found["dense"] = cosines
+        stage_ranks = {stage: ranks(scores) for stage, scores in found.items()}
+        fused = FUSIONS[self.fusion](found, self.weights)
+        best = max(fused.values(), default=0.0)
+        gains = self.news.gains(question, fused, snapshot.store.documents)
+        fused |= {id_: fused[id_] + gain * best for id_, gain in gains.items()}
+        results = []
+        for rank, id_ in enumerate(list(ranks(fused))[:k], start=1):
+            stages: dict[str, dict[str, float]] = {}
+            if hit := hits.get(id_):
+                stages["lexical"] = {"rank": stage_ranks["lexical"][id_], "score": hit.score, "coverage": hit.coverage}
+            if id_ in cosines:
+                stages["dense"] = {"rank": stage_ranks["dense"][id_], "score": cosines[id_]}
+            stages["fusion"] = {"rank": rank, "score": fused[id_]}
+            if id_ in gains:
+                stages["fusion"]["timely"] = gains[id_] * best
+            results.append(with_stages(snapshot.store.documents[id_], stages))
+        return results
+
+
+class _Asked(NamedTuple):
+    """A question to a retriever; its vector where the embeddings are not ours, which cannot embed many at once."""
+
+    retriever: HybridRetriever
+    question: str
+    k: int
+    vector: list[float] | None
+
+
+def _answer(asked: Sequence[_Asked]) -> list[list[Document]]:
+    """Return what each question finds; those asked in the same way are searched for together."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for number, (retriever, _, k, _) in enumerate(asked):
+        groups.setdefault((id(retriever), k), []).append(number)
+    found: dict[int, list[Document]] = {}
+    for numbers in groups.values():
+        some = [asked[number] for number in numbers]
+        results = some[0].retriever._find([a.question for a in some], [a.vector for a in some], some[0].k)
+        found |= zip(numbers, results, strict=True)
+    return [found[number] for number in range(len(asked))]
+
+
+def _checked(query: str) -> str:
+    if question := normalise(query):
+        return question
+    raise ValueError("The question is empty. Ask something, for example: 누리호는 언제 발사됐나요?")
+
+
+def _matrix(
+    embeddings: Embeddings, questions: Sequence[str], vectors: Sequence[list[float] | None]
+) -> NDArray[np.float32]:
+    if isinstance(embeddings, ModelEmbeddings):
+        return embeddings.encode(questions, query=True)
+    return np.asarray(vectors, dtype=np.float32)
 
 
 def build_retriever(
@@ -124,6 +231,8 @@ def build_retriever(
     weights: Mapping[str, float] = WEIGHTS,
     fusion: Fusion = "adaptive",
     analyses: Mapping[str, float] = FIELDS,
+    news: NewsSense | None = None,
+    collapse: bool = False,
 ) -> ContextualCompressionRetriever:
     """Return the retriever for a LangChain chain: hybrid search over an index, then compression.
 
@@ -137,11 +246,23 @@ def build_retriever(
         weights: How much ``lexical`` and ``dense`` search count; 0 leaves one out.
         fusion: ``"adaptive"``, ``"standardised"`` or ``"rrf"``; see `rag_app.fusion`.
         analyses: How much ``bigrams`` and ``morphemes`` count in lexical search; 0 leaves one out.
+        news: How much the dates of articles count, whether a question that names a section or outlet is restricted to
+            it, and what day it is; None for the defaults of `rag_app.news.NewsSense`.
+        collapse: Let one passage stand for those of other articles that nearly repeat it, and name these in its
+            metadata as ``duplicates``; see `rag_app.collapsing`.
     """
     if compressor is None:
-        k, compressor = top_n, TopN(top_n=top_n)
+        k, compressor = max(k, top_n) if collapse else top_n, TopN(top_n=top_n)
+    if collapse:  # before a reranker, which then has less to read
+        compressor = DocumentCompressorPipeline(transformers=[CollapseDuplicates(), compressor])
     hybrid = HybridRetriever(
-        index=index, k=k, filter=filter, weights=dict(weights), fusion=fusion, analyses=dict(analyses)
+        index=index,
+        k=k,
+        filter=filter,
+        weights=dict(weights),
+        fusion=fusion,
+        analyses=dict(analyses),
+        news=news or NewsSense(),
     )
     return compress_results(hybrid, compressor)
 

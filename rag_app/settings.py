@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rag_app.models import Backend
+
 NONE = "none"
 """What one says instead of a reranker's name to go without."""
 
@@ -27,12 +29,18 @@ class Settings(BaseSettings):
     """The embedding model a new index is built with: ``embedded``, a folder, or a Hub id."""
     reranker: Annotated[str | None, BeforeValidator(name_or_none)] = "embedded"
     """``embedded``, a folder, a Hub id, or ``none``, which leaves the order of the search."""
+    backend: Backend | None = None
+    """What transformers run on: ``torch``, ``torch-bf16``, ``torch-fp16``, ``onnx`` or ``onnx-int8``."""
+    rerank_budget_ms: float | None = Field(default=None, gt=0)
+    """Milliseconds after which the reranker scores no further passage; none for any time."""
+    collapse: bool = False
+    """Whether one article stands for others that nearly repeat it."""
     k: int = Field(default=30, ge=1)
     """How many passages the search hands to the reranker."""
     top_n: int = Field(default=10, ge=1)
     """How many passages a search returns."""
     sources: int = Field(default=5, ge=1)
-    """How many passages an answer is drawn from."""
+    """How many articles an answer is drawn from."""
     chat_model: str | None = None
     """For example ``openai:gpt-4o-mini`` or ``http://127.0.0.1:11434/v1#exaone``; none quotes the articles instead."""
     chat_api_key: SecretStr | None = None

@@ -72,18 +72,17 @@ def bigram_codes(text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def read_passages(texts: Sequence[str], vectors: TokenVectors) -> list[PassageUnits]:
-    """Take passages apart, in any Unicode spelling. They are tokenized together, on all cores.
+    """Take passages apart, in any Unicode spelling. They are tokenized together.
 
     Sentences are tokenized one by one, so that no token spans two of them.
     """
     normal = [normalise(text) for text in texts]
     sentences = [_sentences(text.lower()) for text in normal]
     flat = [sentence for found in sentences for sentence in found]
-    encodings = iter(vectors.tokenizer.encode_batch_fast(flat, add_special_tokens=False))
+    tokens = vectors.tokens.batch(flat)
     units = []
     for text, found in zip(normal, sentences, strict=True):
-        tokens = [encoding.ids for encoding in islice(encodings, len(found))]
-        units.append(_passage_units(found, tokens, vectors.unknown, len(text)))
+        units.append(_passage_units(found, list(islice(tokens, len(found))), len(text)))
     return units
 
 
@@ -134,21 +133,16 @@ def _sentences(text: str) -> tuple[str, ...]:
     return tuple(filter(None, [*sentences, text[start:]])) or ("",)
 
 
-def _passage_units(
-    sentences: tuple[str, ...], tokens: Sequence[Sequence[int]], unknown: int | None, characters: int
-) -> PassageUnits:
+def _passage_units(sentences: tuple[str, ...], tokens: Sequence[NDArray[np.int32]], characters: int) -> PassageUnits:
     numbers = np.arange(len(sentences), dtype=np.int32)
     bigrams, places = bigram_codes("\n".join(sentences))
     ends = np.cumsum([len(sentence) + 1 for sentence in sentences])  # each with the line break behind it
-    ids = np.array([token for found in tokens for token in found], np.int32)
-    owners = np.repeat(numbers, [len(found) for found in tokens])
-    known = np.full(len(ids), True) if unknown is None else ids != unknown
     return PassageUnits(
         sentences,
         bigrams,
         numbers[np.searchsorted(ends, places, side="right")],
-        ids[known],
-        owners[known],
+        np.concatenate(tokens),
+        np.repeat(numbers, [len(found) for found in tokens]),
         characters,
     )
 

@@ -1,17 +1,20 @@
 """How long each stage of a search takes, for whoever asks: the benchmark, and the page."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 
-_times: ContextVar[dict[str, float] | None] = ContextVar("stage_times", default=None)
+Times = dict[str, float]
+"""Seconds by stage."""
+
+_times: ContextVar[Times | None] = ContextVar("stage_times", default=None)
 _lock = threading.Lock()
 
 
 @contextmanager
-def stage_times() -> Iterator[dict[str, float]]:
+def stage_times() -> Iterator[Times]:
     """Collect the seconds that each stage takes inside the ``with`` block, also in threads that LangChain starts there.
 
     The stages are ``encode`` (the question's vector), ``lexical``, ``dense``, ``fusion`` and ``rerank``. The seconds of
@@ -22,7 +25,7 @@ def stage_times() -> Iterator[dict[str, float]]:
         ...     retriever.invoke("누리호는 언제 발사됐나요?")
         >>> seconds["rerank"]
     """
-    times: dict[str, float] = {}
+    times: Times = {}
     token = _times.set(times)
     try:
         yield times
@@ -41,6 +44,16 @@ def timed(stage: str) -> Iterator[None]:
     try:
         yield
     finally:
-        seconds = perf_counter() - start
-        with _lock:  # else two threads that end at once lose the time of one
-            times[stage] = times.get(stage, 0.0) + seconds
+        add_times(times, {stage: perf_counter() - start})
+
+
+def current_times() -> Times | None:
+    """Return what collects the stage times of this thread or task, None if nothing does."""
+    return _times.get()
+
+
+def add_times(times: Times, seconds: Mapping[str, float]) -> None:
+    """Add seconds to what collects them, as for work that another thread did for this one."""
+    with _lock:  # else two threads that end at once lose the time of one
+        for stage, spent in seconds.items():
+            times[stage] = times.get(stage, 0.0) + spent

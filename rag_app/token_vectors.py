@@ -5,13 +5,18 @@ training needs.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
+
+from rag_app.word_tokens import WordTokens, splits_at_words
 
 LAYOUTS = (
     ("model.safetensors", "tokenizer.json"),
@@ -21,7 +26,8 @@ LAYOUTS = (
 _TENSORS = ("embeddings", "embedding.weight")
 
 
-class TokenVectors(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class TokenVectors:
     """A static model: token ``t`` has the vector ``weights[t] * vectors[rows[t]]``.
 
     Attributes:
@@ -30,6 +36,7 @@ class TokenVectors(NamedTuple):
         rows: ``(tokens,)`` int64.
         weights: ``(tokens,)`` float32.
         unknown: The id of the unknown token, which has no part in a text's vector; None if there is none.
+        at_words: Whether the known tokens of a text are those of its words; see `rag_app.word_tokens`.
     """
 
     tokenizer: Tokenizer
@@ -37,6 +44,12 @@ class TokenVectors(NamedTuple):
     rows: NDArray[np.int64]
     weights: NDArray[np.float32]
     unknown: int | None
+    at_words: bool = False
+
+    @cached_property
+    def tokens(self) -> WordTokens:
+        """What takes texts apart into known tokens; whoever uses this model shares what it remembers."""
+        return WordTokens(self.tokenizer, self.unknown, at_words=self.at_words)
 
 
 def read_token_vectors(folder: Path) -> TokenVectors:
@@ -60,11 +73,13 @@ def read_token_vectors(folder: Path) -> TokenVectors:
         raise ValueError(f"{tensors_path} holds {count} vectors for the {tokens} tokens of {tokenizer_path.name}.")
     rows = tensors.get("mapping", np.arange(tokens)).astype(np.int64)
     weights = tensors.get("weights", np.ones(tokens)).astype(np.float32)
-    return TokenVectors(tokenizer, vectors, rows, weights, _unknown(tokenizer, tokenizer_path))
+    parsed = json.loads(tokenizer_path.read_bytes())
+    return TokenVectors(
+        tokenizer, vectors, rows, weights, _unknown(tokenizer, parsed["model"]), splits_at_words(parsed)
+    )
 
 
-def _unknown(tokenizer: Tokenizer, path: Path) -> int | None:
-    model = json.loads(path.read_bytes())["model"]
+def _unknown(tokenizer: Tokenizer, model: Mapping[str, Any]) -> int | None:
     if model["type"] == "Unigram":
         return None if model.get("unk_id") is None else int(model["unk_id"])
     token = model.get("unk_token")

@@ -1,18 +1,23 @@
 import asyncio
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from langchain_core.callbacks import Callbacks
+from langchain_core.callbacks import BaseCallbackHandler, Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import create_retriever_tool
 
+from rag_app import retrieval
 from rag_app.documents import make_document
+from rag_app.embeddings import load_embeddings
 from rag_app.index import Index, build_index
 from rag_app.lexical import FIELDS
 from rag_app.retrieval import HybridRetriever, build_retriever
+from rag_app.timing import stage_times
 
 EMBEDDINGS = DeterministicFakeEmbedding(size=8)
 NEWS = [
@@ -158,3 +163,120 @@ def test_both_searches_score_by_the_chosen_analyses(index: Index) -> None:
 def test_analyses_that_make_no_sense_are_refused(index: Index, analyses: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="bigrams, morphemes"):
         build_retriever(index, analyses=analyses)
+
+
+QUESTIONS = [f"{topic} 기사 {n}번째 소식" for n in range(12) for topic in ("경제", "날씨", "문화")]
+
+
+def _found(documents: list[Document]) -> list[tuple[str | None, Any]]:
+    return [(document.id, document.metadata["stages"]) for document in documents]
+
+
+@pytest.fixture(scope="module")
+def embedded_index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    return build_index(tmp_path_factory.mktemp("embedded"), NEWS, load_embeddings())
+
+
+@pytest.mark.parametrize("threads_from", [0, 100_000])
+@pytest.mark.parametrize("which", ["index", "embedded_index"])
+def test_asked_together_every_question_finds_what_it_finds_alone(
+    which: str, threads_from: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, "_THREADS_FROM", threads_from)
+    hybrid = HybridRetriever(index=request.getfixturevalue(which), k=5, candidates=8)
+    compressing = build_retriever(hybrid.index, top_n=5)
+
+    async def concurrent(retriever: BaseRetriever) -> list[list[Document]]:
+        return await asyncio.gather(*map(retriever.ainvoke, QUESTIONS))
+
+    for retriever in (hybrid, compressing):
+        alone = [_found(retriever.invoke(question)) for question in QUESTIONS]
+        assert list(map(_found, retriever.batch(QUESTIONS))) == alone
+        assert list(map(_found, retriever.batch(QUESTIONS, {"max_concurrency": 32}))) == alone
+        assert list(map(_found, asyncio.run(concurrent(retriever)))) == alone
+        assert list(map(_found, asyncio.run(retriever.abatch(QUESTIONS)))) == alone
+
+
+def test_questions_that_wait_for_one_another_are_embedded_together(
+    embedded_index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = embedded_index.embeddings.encode  # type: ignore[attr-defined]
+    sizes: list[int] = []
+
+    def slow(texts: Any, **options: Any) -> Any:
+        sizes.append(len(texts))
+        time.sleep(0.02)
+        return encode(texts, **options)
+
+    monkeypatch.setattr(embedded_index.embeddings, "encode", slow)
+    build_retriever(embedded_index).batch(QUESTIONS, {"max_concurrency": 8})
+    assert sum(sizes) == len(QUESTIONS)
+    assert len(sizes) < len(QUESTIONS) / 2
+
+
+def test_retrievers_of_one_index_keep_their_own_settings_when_asked_at_once(index: Index) -> None:
+    retrievers = [
+        HybridRetriever(index=index, k=3),
+        HybridRetriever(index=index, k=3, filter={"section": "문화"}),
+        HybridRetriever(index=index, k=3, weights={"lexical": 0, "dense": 1}),
+        HybridRetriever(index=index, k=3).model_copy(update={"k": 7}),
+    ]
+    alone = [_found(retriever.invoke("경제 소식")) for retriever in retrievers]
+    assert [len(found) for found in alone] == [3, 3, 3, 7]
+
+    async def at_once() -> list[list[Document]]:
+        return await asyncio.gather(
+            *(retriever.ainvoke("경제 소식") for _ in range(9) for retriever in retrievers),
+            *(retriever.ainvoke("경제 소식", k=2) for retriever in retrievers),
+        )
+
+    found = list(map(_found, asyncio.run(at_once())))
+    assert found[:36] == 9 * alone
+    assert [documents[:2] for documents in alone] == [
+        [(id_, stages) for id_, stages in documents] for documents in found[36:]
+    ]
+
+
+class Failing(DeterministicFakeEmbedding):
+    """Cannot embed one question."""
+
+    def embed_query(self, text: str) -> list[float]:
+        if text == "고장":
+            raise RuntimeError("the server is down")
+        return super().embed_query(text)
+
+
+@pytest.mark.parametrize("bad", ["", "고장"])
+def test_a_question_that_fails_does_so_alone(bad: str, tmp_path: Path) -> None:
+    retriever = build_retriever(build_index(tmp_path, NEWS, Failing(size=8)), top_n=2)
+    questions = [*QUESTIONS[:7], bad, *QUESTIONS[7:14]]
+    results: list[Any] = retriever.batch(questions, return_exceptions=True)
+    assert [type(result) for result in results] == [list] * 7 + [RuntimeError if bad else ValueError] + [list] * 7
+    assert _found(results[3]) == _found(retriever.invoke(questions[3]))
+    with pytest.raises((RuntimeError, ValueError)):
+        retriever.batch(questions)
+
+
+def test_every_question_of_a_batch_is_traced(index: Index) -> None:
+    class Noting(BaseCallbackHandler):
+        started: ClassVar[list[str]] = []
+        ended: ClassVar[list[int]] = []
+
+        def on_retriever_start(self, serialized: dict[str, Any], query: str, **kwargs: Any) -> None:
+            self.started.append(query)
+
+        def on_retriever_end(self, documents: Any, **kwargs: Any) -> None:
+            self.ended.append(len(documents))
+
+    build_retriever(index, top_n=2).batch(QUESTIONS, {"callbacks": [Noting()]})
+    assert sorted(Noting.started) == sorted(2 * QUESTIONS)  # of the compressing retriever and of the hybrid one
+    assert Noting.ended == [2] * 2 * len(QUESTIONS)
+
+
+def test_stage_times_of_questions_asked_together_add_up_to_what_they_took(index: Index) -> None:
+    with stage_times() as seconds:
+        start = time.perf_counter()
+        build_retriever(index).batch(QUESTIONS)
+        spent = time.perf_counter() - start
+    assert set(seconds) == {"lexical", "encode", "dense", "fusion"}
+    assert 0 < seconds["lexical"] + seconds["dense"] + seconds["fusion"] <= spent
