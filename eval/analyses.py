@@ -108,7 +108,7 @@ def candidates(korean: Analyzer, tokenizers: Sequence[Path] = ()) -> dict[str, C
         "split": ("words between white space as they stand, as LangChain's BM25Retriever takes them", _each(str.split)),
         "words": ("runs of letters and digits", _each(words)),
         "unigrams": ("single characters of these words", _each(partial(ngrams, n=1))),
-        "bigrams": ("pairs of characters inside the words; one-letter words whole", serving["bigrams"]),
+        "bigrams": ("pairs of characters inside the words, and the character each begins with", serving["bigrams"]),
         "trigrams": ("triples of characters inside the words; shorter words whole", _each(partial(ngrams, n=3))),
         "morphemes": ("Kiwi's morphemes that carry content, in their dictionary form", serving["morphemes"]),
         "nouns": ("of these the nouns, numbers and foreign words", partial(korean.morphemes_batch, tags=NOUN_TAGS)),

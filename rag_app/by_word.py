@@ -1,7 +1,10 @@
 """Analysing texts word by word, each word once: what makes indexing a million passages a matter of minutes."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
+
+from rag_app.korean import Analyzer
 
 WORDS = 400_000
 """How many words are remembered, some 400 bytes each."""
@@ -37,13 +40,20 @@ class ByWord:
     def _units(self, words: set[str]) -> Units:
         """Return the units of words met lately, with all of the given ones."""
         recent, older = self._tables
-        missing = words - recent.keys()
-        found = {word: older[word] for word in missing & older.keys()}
-        if new := sorted(missing - found.keys()):
+        # Not by the set operations of dictionaries' keys, which walk through all that are remembered.
+        missing = [word for word in words if word not in recent]
+        found = {word: older[word] for word in missing if word in older}
+        if new := sorted(word for word in missing if word not in found):
             found.update(zip(new, map(tuple, self._analyse(new)), strict=True))
         if len(recent) + len(found) <= self._words // 2:
             recent.update(found)
             return recent
-        found.update((word, recent[word]) for word in words & recent.keys())
+        found.update((word, recent[word]) for word in words if word in recent)
         self._tables = found, recent  # replaced, not changed: another thread may be reading them
         return found
+
+
+@lru_cache(maxsize=4)
+def morphemes_by_word(analyzer: Analyzer) -> ByWord:
+    """Return the content morphemes of an analyser word by word, remembered for all who use it."""
+    return ByWord(analyzer.morphemes_batch)

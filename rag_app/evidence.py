@@ -1,22 +1,18 @@
 """How likely the found passages answer a question at all, from what the search thought of them."""
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from math import exp
 from typing import NamedTuple
 
 from langchain_core.documents import Document
 
+from rag_app.by_word import morphemes_by_word
 from rag_app.documents import searchable_text
 from rag_app.extractive import QUESTION_WORDS
 from rag_app.korean import analyzer, normalise
 
 MIN_EVIDENCE = 0.4
 """Below this the answer is a refusal. Set by hand from the error rates of several thresholds in ``finetune/LOG.md``."""
-
-REMEMBERED = 1024
-"""Of how many passages the morphemes are kept, in about 20 MB."""
 
 
 class Evidence(NamedTuple):
@@ -71,35 +67,16 @@ def evidence_score(question: str, documents: Sequence[Document], *, weights: Evi
 
 def gather_evidence(question: str, documents: Sequence[Document]) -> Evidence:
     """Return the best of each kind of evidence among documents whose metadata has ``stages``."""
-    korean = analyzer()
-    asked = set(korean.morphemes(normalise(question))) - QUESTION_WORDS
-    texts = [searchable_text(document) for document in documents]
-    shares = [len(asked & words) / len(asked) for words in _content_words(texts)] if asked else [0.0]
+    texts = (question, *(searchable_text(document) for document in documents))
+    words, *found = map(set, morphemes_by_word(analyzer())(list(map(normalise, texts))))
+    asked = words - QUESTION_WORDS
+    shares = [len(asked & words) / len(asked) for words in found] if asked else [0.0]
     return Evidence(
         _best(documents, "lexical", "coverage"),
         _best(documents, "dense", "score"),
         max(shares, default=0.0),
         _best(documents, "rerank", "score"),
     )
-
-
-_lock = threading.Lock()
-_remembered: OrderedDict[str, frozenset[str]] = OrderedDict()
-
-
-def _content_words(passages: Sequence[str]) -> list[frozenset[str]]:
-    """Return the content morphemes of each passage; many are met again, in a conversation as in a benchmark."""
-    with _lock:
-        known = {passage: _remembered[passage] for passage in passages if passage in _remembered}
-    new = [passage for passage in dict.fromkeys(passages) if passage not in known]
-    known.update(zip(new, map(frozenset, analyzer().morphemes_batch(list(map(normalise, new)))), strict=True))
-    with _lock:
-        for passage, words in known.items():
-            _remembered[passage] = words
-            _remembered.move_to_end(passage)
-        while len(_remembered) > REMEMBERED:
-            _remembered.popitem(last=False)
-    return [known[passage] for passage in passages]
 
 
 def _best(documents: Sequence[Document], stage: str, key: str) -> float | None:

@@ -18,7 +18,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, SkipValidation
 
-from rag_app.by_word import ByWord
+from rag_app.by_word import ByWord, morphemes_by_word
 from rag_app.documents import searchable_text
 from rag_app.filters import Filter, matching_ids
 from rag_app.id_hashes import HashFilter, hash_id
@@ -58,7 +58,7 @@ class LexicalHit(NamedTuple):
 
 def korean_analyses(analyzer: Analyzer) -> dict[str, Analysis]:
     """Return the analyses of `FIELDS`: those of serving."""
-    return {"bigrams": ByWord(lambda words: map(marked_bigrams, words)), "morphemes": ByWord(analyzer.morphemes_batch)}
+    return {"bigrams": ByWord(lambda words: map(marked_bigrams, words)), "morphemes": morphemes_by_word(analyzer)}
 
 
 def check_analyses(weights: Mapping[str, float], known: Collection[str] = FIELDS) -> None:

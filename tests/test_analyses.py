@@ -9,7 +9,7 @@ from eval.analyses import SERVING, Measured, candidates, measure, ngrams, word_p
 from eval.protocols import Benchmark
 from rag_app.data.questions import Question
 from rag_app.documents import make_document
-from rag_app.korean import analyzer, bigrams
+from rag_app.korean import analyzer, bigrams, marked_bigrams
 from rag_app.passages import split_documents
 
 TEXT = "국회의원이 NHK에서 '4.2%'를 먹었다."
@@ -38,7 +38,7 @@ def test_each_analysis_takes_a_text_apart() -> None:
     assert units("split") == ["국회의원이", "NHK에서", "'4.2%'를", "먹었다."]
     assert units("words") == ["국회의원이", "nhk에서", "4", "2", "를", "먹었다"]
     assert units("unigrams")[:7] == ["국", "회", "의", "원", "이", "n", "h"]
-    assert units("bigrams") == bigrams(TEXT)
+    assert units("bigrams") == marked_bigrams(TEXT)
     assert units("trigrams") == [
         *("국회의", "회의원", "의원이"),
         *("nhk", "hk에", "k에서"),
@@ -50,7 +50,7 @@ def test_each_analysis_takes_a_text_apart() -> None:
     assert len(units("word pieces")) >= 5
 
 
-def test_ngrams_of_two_are_the_bigrams_of_serving() -> None:
+def test_ngrams_of_two_are_bigrams() -> None:
     text = "가 나다, 라마바 NHK 2025년의 4.2%"
     assert ngrams(text, 2) == bigrams(text)
     assert ngrams(text, 99) == words(text)

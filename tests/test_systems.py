@@ -13,6 +13,7 @@ from eval.systems import Stock, build_indexes, build_system, needed_models, syst
 from rag_app.data.questions import Question
 from rag_app.documents import make_document
 from rag_app.index import Index
+from rag_app.lexical import FIELDS
 from rag_app.stages import with_stage
 
 TOPICS = ("국회는 예산안을 의결했다.", "주말에 비가 온다.", "개막전이 잠실에서 열렸다.", "금리를 동결했다.")
@@ -138,7 +139,7 @@ def test_a_reranker_decides_the_order(indexes: dict[str, Index]) -> None:
 def test_each_analysis_of_words_can_search_alone(indexes: dict[str, Index]) -> None:
     found = {name: retriever(name, indexes).invoke("예산안")[0] for name in ("bigrams", "morphemes", "lexical")}
     scores = {name: passage.metadata["stages"]["lexical"]["score"] for name, passage in found.items()}
-    assert scores["bigrams"] + 2 * scores["morphemes"] == pytest.approx(scores["lexical"], rel=1e-5)
+    assert sum(weight * scores[name] for name, weight in FIELDS.items()) == pytest.approx(scores["lexical"], rel=1e-5)
 
 
 def test_a_served_index_is_searched_as_served_in_its_own_corpus(indexes: dict[str, Index], tmp_path: Path) -> None:
@@ -165,6 +166,15 @@ def test_a_system_counts_the_parts_of_the_index_that_it_needs(indexes: dict[str,
     assert 0 < documents < sizes["base"] < sizes["lexical"] < sizes["hybrid"]
     vectors = sizes["base"] - documents
     assert vectors >= 4 * len(CORPUS) * len(TOPICS)
+
+
+def test_the_vectors_of_a_large_index_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = build_indexes(CORPUS, {"base": Topics()}, tmp_path / "small")
+    monkeypatch.setattr("rag_app.generation_writer.EXACT_MOST", 1)
+    large = build_indexes(CORPUS, {"base": Topics()}, tmp_path / "large")
+    for name in ("lexical", "base", "hybrid"):
+        before, after = (build_system(name, stock(indexes)).index_bytes or 0 for indexes in (small, large))
+        assert after == before if name == "lexical" else after > before + 2 * len(CORPUS) * len(TOPICS)
 
 
 def test_long_documents_still_bring_k_distinct_ones(tmp_path: Path) -> None:
