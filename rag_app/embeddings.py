@@ -6,7 +6,6 @@ import json
 import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,14 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from rag_app.batching import Batcher
 from rag_app.korean import normalise
 from rag_app.models import (
     EMBEDDED,
+    Backend,
     ResolvedModel,
+    check_backend,
+    is_onnx,
     load_sentence_transformer,
     load_static_model,
     model_fingerprint,
@@ -30,8 +33,7 @@ from rag_app.token_vectors import TokenVectors
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_STATIC_BATCH = 256  # texts in one call of a tokenizer
-_STATIC_THREADS = 3
+_STATIC_BATCH = 1024  # texts in one call of a tokenizer
 
 
 class ModelEmbeddings(Embeddings):
@@ -39,7 +41,9 @@ class ModelEmbeddings(Embeddings):
 
     Vectors are float32 and have length 1; texts are normalised first, so that decomposed Hangul gives the same vector.
     A text in which there is nothing to embed gets the zero vector, whose cosine with everything is 0. The async
-    methods of the base class run these in a thread, where tokenizing and matrix products leave the event loop free.
+    methods run in a thread, where tokenizing and matrix products leave the event loop free. Questions that are asked
+    at the same time share one forward pass, see `rag_app.batching`; where a transformer pads them to one length, the
+    components of their vectors can differ from those of each alone by rounding.
 
     Attributes:
         name: The name the model was asked for by.
@@ -87,9 +91,18 @@ class ModelEmbeddings(Embeddings):
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the vector of a question."""
-        vector: list[float] = self.encode([text], query=True)[0].tolist()
+        """Return the vector of a question; those of callers that ask at the same time are made together."""
+        vector: list[float] = self._questions.submit(text).tolist()
         return vector
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Return the vector of a question; see `embed_query`."""
+        vector: list[float] = (await self._questions.asubmit(text)).tolist()
+        return vector
+
+    @cached_property
+    def _questions(self) -> Batcher[str, NDArray[np.float32]]:
+        return Batcher(lambda texts: list(self.encode(texts, query=True)))
 
 
 class StaticEmbeddings(ModelEmbeddings):
@@ -118,26 +131,13 @@ class StaticEmbeddings(ModelEmbeddings):
         """Return one vector per text; see `ModelEmbeddings.encode`."""
         model = self.token_vectors
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        starts = range(0, len(texts), _STATIC_BATCH)
-
-        def encode_batch(start: int) -> int:
-            batch = [normalise(text) for text in texts[start : start + _STATIC_BATCH]]
-            encodings = model.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-            for row, encoding in enumerate(encodings, start):
-                tokens = np.array(encoding.ids, dtype=np.int64)
-                tokens = tokens[tokens != model.unknown]
-                vectors[row] = model.weights[tokens] @ model.vectors[model.rows[tokens]].astype(np.float32)
-            return len(batch)
-
         with tqdm(total=len(texts), unit="text", disable=not progress) as bar:
-            if len(starts) == 1:  # a question needs no threads
-                bar.update(encode_batch(0))
-            else:
-                # The tokenizer spreads each batch over the cores; meanwhile another thread sums the batch before.
-                with ThreadPoolExecutor(_STATIC_THREADS) as pool:
-                    for done in pool.map(encode_batch, starts):
-                        bar.update(done)
-        return _unit_length(vectors)
+            for start in range(0, len(texts), _STATIC_BATCH):
+                batch = [normalise(text) for text in texts[start : start + _STATIC_BATCH]]
+                for row, tokens in enumerate(model.tokens.batch(batch), start):
+                    vectors[row] = model.weights[tokens] @ model.vectors[model.rows[tokens]].astype(np.float32)
+                bar.update(len(batch))
+        return to_unit_length(vectors)
 
     @property
     def window(self) -> None:
@@ -149,7 +149,7 @@ class StaticEmbeddings(ModelEmbeddings):
         batch = [normalise(text) for text in texts]
         encodings = self.token_vectors.tokenizer.encode_batch(batch, add_special_tokens=False)
         tokens = ((encoding.ids, encoding.offsets) for encoding in encodings)
-        return _unknown_share(batch, tokens, self.token_vectors.unknown)
+        return share_in_unknown(batch, tokens, self.token_vectors.unknown)
 
     def fits(self, text: str) -> bool:
         """Return True: a sum has no window."""
@@ -182,10 +182,7 @@ class TransformerEmbeddings(ModelEmbeddings):
         if dimension is None:
             raise ValueError(f"Model {name!r} does not say how long its vectors are. Use one that ends in pooling.")
         self.name = name
-        self.fingerprint = fingerprint
-        if query_prompt is not None or document_prompt is not None:  # they change the vectors as other weights would
-            prompts = json.dumps([query_prompt, document_prompt]).encode()
-            self.fingerprint += f"+{hashlib.sha256(prompts).hexdigest()[:16]}"
+        self.fingerprint = prompt_fingerprint(fingerprint, query_prompt, document_prompt)
         self.dimension = dimension
         self._model = model
         self._prompts = {True: query_prompt, False: document_prompt}
@@ -200,7 +197,7 @@ class TransformerEmbeddings(ModelEmbeddings):
         vectors = encode(batch, prompt=self._prompts[query], batch_size=self._batch_size, show_progress_bar=progress)
         result = np.array(vectors, dtype=np.float32).reshape(len(batch), self.dimension)
         result[[not text for text in batch]] = 0  # else the vector of the model's special tokens
-        return _unit_length(result) if unit_length else result
+        return to_unit_length(result) if unit_length else result
 
     @property
     def window(self) -> int | None:
@@ -219,7 +216,7 @@ class TransformerEmbeddings(ModelEmbeddings):
             batch, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
         )
         tokens = zip(encodings["input_ids"], encodings["offset_mapping"], strict=True)
-        return _unknown_share(batch, tokens, self._tokenizer.unk_token_id)
+        return share_in_unknown(batch, tokens, self._tokenizer.unk_token_id)
 
     def fits(self, text: str) -> bool:
         """Return whether a passage, with its prompt and the special tokens, has no more tokens than the model reads."""
@@ -235,12 +232,23 @@ class TransformerEmbeddings(ModelEmbeddings):
         return copy.deepcopy(self._model.tokenizer)
 
     def _document_prompt(self) -> str:
-        """Return the prompt that `SentenceTransformer.encode_document` puts before a passage."""
-        if (given := self._prompts[False]) is not None:
-            return given
-        prompts = self._model.prompts
-        usual = (name for name in ("document", "passage", "corpus") if name in prompts)
-        return prompts.get(next(usual, self._model.default_prompt_name or ""), "") or ""
+        given = self._prompts[False]
+        return model_prompt(self._model, query=False) if given is None else given
+
+
+def model_prompt(model: "SentenceTransformer", *, query: bool) -> str:
+    """Return what a model's own ``encode_query`` or ``encode_document`` puts before a text."""
+    prompts = model.prompts
+    usual = (name for name in (("query",) if query else ("document", "passage", "corpus")) if name in prompts)
+    return prompts.get(next(usual, model.default_prompt_name or ""), "") or ""
+
+
+def prompt_fingerprint(fingerprint: str, query_prompt: str | None, document_prompt: str | None) -> str:
+    """Return what identifies a model's vectors under these prompts, which change them as other weights would."""
+    if query_prompt is None and document_prompt is None:
+        return fingerprint
+    prompts = json.dumps([query_prompt, document_prompt]).encode()
+    return f"{fingerprint}+{hashlib.sha256(prompts).hexdigest()[:16]}"
 
 
 def load_embeddings(
@@ -250,6 +258,8 @@ def load_embeddings(
     document_prompt: str | None = None,
     batch_size: int | None = None,
     device: str | None = None,
+    backend: Backend | None = None,
+    threads: int | None = None,
 ) -> ModelEmbeddings:
     """Load an embedding model by name, once per process and set of options.
 
@@ -258,22 +268,32 @@ def load_embeddings(
             folder whose files have changed is loaded anew.
         query_prompt: See `TransformerEmbeddings`, as for the following; a static model takes none of them.
         document_prompt: Put before every passage.
-        batch_size: Texts in one forward pass, 32 if None.
-        device: For example "cpu" or "cuda"; sentence-transformers chooses if None.
+        batch_size: Texts in one forward pass, 32 if None; onnxruntime's batches hold so many tokens instead.
+        device: For example "cpu" or "cuda"; sentence-transformers chooses if None. onnxruntime stays on the CPU.
+        backend: What a transformer runs on. "torch" if None; "torch-bf16" and "torch-fp16" for shorter numbers; "onnx"
+            and "onnx-int8" for onnxruntime, for which the model is exported once, see
+            `rag_app.onnx_export.export_model`.
+        threads: Threads of onnxruntime; as many as this process may use cores if None.
 
     Raises:
-        ImportError: The model needs PyTorch, which is not installed.
-        ValueError: The model is not an embedding model, not safe to load, or takes no such option.
+        ImportError: The model needs PyTorch or onnxruntime, which is not installed.
+        ValueError: The model is not an embedding model, not safe to load, takes no such option, or int8 would rank too
+            differently.
         FileNotFoundError: See `rag_app.models.resolve_model`.
         ConnectionError: See `rag_app.models.resolve_model`.
     """
     resolved = resolve_model(name)
     if resolved.kind == "static" and any(
-        option is not None for option in (query_prompt, document_prompt, batch_size, device)
+        option is not None for option in (query_prompt, document_prompt, batch_size, device, backend, threads)
     ):
-        raise ValueError(f"{resolved.name!r} is a static model: it takes no prompts, batch size or device.")
+        raise ValueError(
+            f"{resolved.name!r} is a static model: it takes no prompts, batch size, device, backend or threads."
+        )
+    check_backend(backend, device, threads)
     with _lock:
-        return _load(resolved, model_fingerprint(resolved), query_prompt, document_prompt, batch_size or 32, device)
+        return _load(
+            resolved, model_fingerprint(resolved), query_prompt, document_prompt, batch_size, device, backend, threads
+        )
 
 
 _lock = threading.Lock()
@@ -285,22 +305,37 @@ def _load(
     fingerprint: str,
     query_prompt: str | None,
     document_prompt: str | None,
-    batch_size: int,
+    batch_size: int | None,
     device: str | None,
+    backend: Backend | None,
+    threads: int | None,
 ) -> ModelEmbeddings:
     if resolved.kind == "static":
         return StaticEmbeddings(load_static_model(resolved), name=resolved.name, fingerprint=fingerprint)
+    if is_onnx(backend):
+        from rag_app.onnx_embeddings import OnnxEmbeddings
+        from rag_app.onnx_export import load_onnx_model
+
+        model = load_onnx_model(resolved, backend, threads=threads)
+        return OnnxEmbeddings(
+            model,
+            name=resolved.name,
+            fingerprint=fingerprint if model.is_checked else f"{fingerprint}+{backend}",
+            query_prompt=query_prompt,
+            document_prompt=document_prompt,
+            batch_size=batch_size,
+        )
     return TransformerEmbeddings(
-        load_sentence_transformer(resolved, device=device),
+        load_sentence_transformer(resolved, device=device, backend=backend or "torch"),
         name=resolved.name,
         fingerprint=fingerprint,
         query_prompt=query_prompt,
         document_prompt=document_prompt,
-        batch_size=batch_size,
+        batch_size=batch_size or 32,
     )
 
 
-def _unknown_share(
+def share_in_unknown(
     texts: Sequence[str], tokens: Iterable[tuple[Sequence[int], Sequence[tuple[int, int]]]], unknown: int | None
 ) -> float:
     """Return the share of letters and digits in unknown tokens, from each text's token ids and their spans."""
@@ -313,7 +348,8 @@ def _unknown_share(
     return lost / max(1, sum(map(str.isalnum, "".join(texts))))
 
 
-def _unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def to_unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the rows scaled to length 1; a zero vector stays one."""
     lengths: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
-    lengths[lengths == 0] = 1  # a zero vector stays one
+    lengths[lengths == 0] = 1
     return vectors / lengths

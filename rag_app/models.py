@@ -8,13 +8,14 @@ sentence-transformers: the token type of pairs, two positions too many, and a to
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from typing_extensions import TypeIs
 
 from rag_app.hub import download_model
 from rag_app.model_folders import Kind, check_folder, matching, module_folders, read_json
@@ -30,6 +31,17 @@ EMBEDDED = "embedded"
 
 Role = Literal["embeddings", "reranker"]
 """What a model is wanted for."""
+
+TorchBackend = Literal["torch", "torch-bf16", "torch-fp16"]
+"""The numbers PyTorch computes with: float32 as the model has them, or half as long."""
+
+OnnxBackend = Literal["onnx", "onnx-int8"]
+"""What onnxruntime computes with: float32, or matrices of int8."""
+
+Backend = TorchBackend | OnnxBackend
+"""What a transformer runs on; see `load_sentence_transformer` and `rag_app.onnx_export.export_model`."""
+
+_DTYPES: dict[TorchBackend, str] = {"torch": "float32", "torch-bf16": "bfloat16", "torch-fp16": "float16"}
 
 
 class _Shipped(NamedTuple):
@@ -101,6 +113,44 @@ def resolve_model(name: str | Path, *, role: Role = "embeddings") -> ResolvedMod
     return ResolvedModel(name, folder, check_folder(folder, name), folder.name)
 
 
+def is_onnx(backend: Backend | None) -> TypeIs[OnnxBackend]:
+    """Return whether a transformer is to run on onnxruntime; None is PyTorch."""
+    return backend in get_args(OnnxBackend)
+
+
+def check_backend(backend: Backend | None, device: str | None, threads: int | None) -> None:
+    """Check the options that say how a transformer runs.
+
+    Raises:
+        ValueError: There is no such backend, or it takes no such device or number of threads.
+    """
+    names = (*get_args(TorchBackend), *get_args(OnnxBackend))
+    if backend is not None and backend not in names:
+        raise ValueError(f"There is no backend {backend!r}, wanted: {', '.join(names)}.")
+    if is_onnx(backend):
+        if device not in (None, "cpu"):
+            raise ValueError(f"The backend {backend} runs on the CPU, not on {device!r}. Use torch-fp16 or torch-bf16.")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}.")
+    elif threads is not None:
+        raise ValueError("Only onnxruntime takes threads; for PyTorch call torch.set_num_threads, once for all models.")
+
+
+def serving_backend(name: str | Path, backend: Backend | None, *, role: Role = "embeddings") -> Backend | None:
+    """Return the backend that a model of this name is loaded with; None for one that is no transformer and needs none.
+
+    So that a program can have one setting for all of its models.
+
+    Raises:
+        FileNotFoundError: See `resolve_model`, as for the following.
+        ValueError: The model is not safe to load.
+        ConnectionError: It is on the Hub, which cannot be reached.
+    """
+    if backend is None or resolve_model(name, role=role).kind in ("static", "linear-reranker"):
+        return None
+    return backend
+
+
 def load_static_model(name: str | Path | ResolvedModel) -> TokenVectors:
     """Load a static model, with numpy and tokenizers alone. It reads texts of any length to their end.
 
@@ -109,12 +159,16 @@ def load_static_model(name: str | Path | ResolvedModel) -> TokenVectors:
     """
     resolved = _resolve(name, "static")
     model = read_token_vectors(resolved.folder)
-    _check_korean(model.tokenizer.encode(_PROBE, add_special_tokens=False).ids, model.unknown, resolved)
+    check_korean(lambda text: model.tokenizer.encode(text, add_special_tokens=False).ids, model.unknown, resolved)
     return model
 
 
 def load_sentence_transformer(
-    name: str | Path | ResolvedModel, *, device: str | None = None, max_length: int | None = None
+    name: str | Path | ResolvedModel,
+    *,
+    device: str | None = None,
+    max_length: int | None = None,
+    backend: TorchBackend = "torch",
 ) -> "SentenceTransformer":
     """Load an embedding model with sentence-transformers, to embed or to train.
 
@@ -124,10 +178,13 @@ def load_sentence_transformer(
         name: See `resolve_model`.
         device: For example "cpu" or "cuda"; sentence-transformers chooses if None.
         max_length: Tokens after which a text is cut; never more than the model has positions for.
+        backend: "torch-bf16" and "torch-fp16" take half the memory and, where the hardware multiplies such numbers,
+            half the time or less. A static model takes neither.
 
     Raises:
         ImportError: PyTorch or sentence-transformers is not installed.
-        ValueError: The model is a reranker, or its tokenizer loses Korean; and what `resolve_model` raises.
+        ValueError: The model is a reranker, or its tokenizer loses Korean, or float16 is wanted of a CPU; and what
+            `resolve_model` raises.
     """
     resolved = _resolve(name, "static", "sentence-transformer", "transformer")
     _require_torch(resolved)
@@ -150,6 +207,7 @@ def load_sentence_transformer(
         processor_kwargs=_processor_kwargs(resolved),
     )
     _finish(model, max_length, resolved)
+    _convert(model, backend, resolved)
     return model
 
 
@@ -159,6 +217,7 @@ def load_cross_encoder(
     device: str | None = None,
     max_length: int | None = None,
     new_head: bool = False,
+    backend: TorchBackend = "torch",
 ) -> "CrossEncoder":
     """Load a cross-encoder with one label.
 
@@ -167,11 +226,12 @@ def load_cross_encoder(
         device: For example "cpu" or "cuda"; sentence-transformers chooses if None.
         max_length: Tokens after which a pair is cut; never more than the model has positions for.
         new_head: Accept an encoder without a classification head and give it an untrained one. For training only.
+        backend: See `load_sentence_transformer`.
 
     Raises:
         ImportError: PyTorch or sentence-transformers is not installed.
-        ValueError: The model has no trained head or several labels, or its tokenizer loses Korean; and what
-            `resolve_model` raises.
+        ValueError: The model has no trained head or several labels, or its tokenizer loses Korean, or float16 is
+            wanted of a CPU; and what `resolve_model` raises.
     """
     encoders: tuple[Kind, ...] = ("sentence-transformer", "transformer") if new_head else ()
     resolved = _resolve(name, "cross-encoder", *encoders)
@@ -190,6 +250,7 @@ def load_cross_encoder(
     if model.num_labels != 1:
         raise ValueError(f"A reranker has one label, but {resolved.name!r} has {model.num_labels}: it is a classifier.")
     _finish(model, max_length, resolved)
+    _convert(model, backend, resolved)
     return model
 
 
@@ -288,10 +349,32 @@ def _finish(model: "SentenceTransformer | CrossEncoder", max_length: int | None,
             limits.append(positions.num_embeddings - positions.padding_idx - 1)
     model.max_seq_length = min(limits, default=None)
     tokenizer = model.tokenizer
-    _check_korean(tokenizer.encode(_PROBE, add_special_tokens=False), tokenizer.unk_token_id, resolved)
+    check_korean(lambda text: tokenizer.encode(text, add_special_tokens=False), tokenizer.unk_token_id, resolved)
 
 
-def _check_korean(tokens: Sequence[int], unknown: int | None, resolved: ResolvedModel) -> None:
+def _convert(model: "SentenceTransformer | CrossEncoder", backend: TorchBackend, resolved: ResolvedModel) -> None:
+    import torch
+
+    if backend == "torch-fp16" and model.device.type == "cpu":
+        raise ValueError(
+            f"{resolved.name!r} is on the CPU, where torch-fp16 takes several times as long as torch. "
+            "Use onnx-int8 or torch-bf16 there, or name another device."
+        )
+    model.to(getattr(torch, _DTYPES[backend]))  # transformers loads what lies in the file, often bfloat16
+
+
+def check_korean(encode: Callable[[str], Sequence[int]], unknown: int | None, resolved: ResolvedModel) -> None:
+    """Check that a Korean sentence survives tokenization.
+
+    Args:
+        encode: Returns the tokens of a text, without special ones.
+        unknown: The token of what the tokenizer does not know, if there is one.
+        resolved: The model, for the message.
+
+    Raises:
+        ValueError: Too little of it does.
+    """
+    tokens = encode(_PROBE)
     known = sum(token != unknown for token in tokens)
     if known < max(len(_PROBE.split()), len(tokens) / 2):
         raise ValueError(

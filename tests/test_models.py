@@ -444,3 +444,44 @@ def test_the_unknown_token_of_a_static_model_learns_nothing(tiny_static: Path) -
     assert table.grad is not None
     assert not table.grad[unknown].any()
     assert table.grad.any()
+
+
+# Numbers of half the length
+
+
+def test_bfloat16_is_near(tiny_transformer: Path, sentences: tuple[str, ...]) -> None:
+    exact = load_sentence_transformer(tiny_transformer, device="cpu")
+    short = load_sentence_transformer(tiny_transformer, device="cpu", backend="torch-bf16")
+
+    vectors, near = (model.encode(list(sentences), normalize_embeddings=True) for model in (exact, short))
+
+    assert str(short.dtype) == "torch.bfloat16"
+    assert np.einsum("nd,nd->n", vectors, np.asarray(near, dtype=np.float32)).min() > 0.99
+    assert not np.array_equal(vectors, near)
+
+
+def test_bfloat16_scores_are_near(tiny_cross_encoder: Path) -> None:
+    pairs = [("국회", "국회는 내년 예산안을 의결했다."), ("날씨", "서울")]
+    exact, near = (
+        load_cross_encoder(tiny_cross_encoder, device="cpu", backend=backend).predict(pairs)
+        for backend in ("torch", "torch-bf16")
+    )
+
+    np.testing.assert_allclose(near, exact, atol=0.05)
+    assert not np.array_equal(near, exact)
+
+
+def test_float16_is_refused_on_a_cpu(tiny_transformer: Path, tiny_cross_encoder: Path) -> None:
+    for load, folder in ((load_sentence_transformer, tiny_transformer), (load_cross_encoder, tiny_cross_encoder)):
+        with pytest.raises(ValueError, match=r"on the CPU, where torch-fp16 .* Use onnx-int8 or torch-bf16"):
+            load(folder, device="cpu", backend="torch-fp16")
+
+
+def test_a_model_saved_in_bfloat16_computes_in_float32(tiny_transformer: Path, copy: Callable[[Path], Path]) -> None:
+    import torch
+
+    folder = copy(tiny_transformer)
+    model: Any = load_sentence_transformer(folder, device="cpu")
+    model[0].model.to(torch.bfloat16).save_pretrained(folder)
+
+    assert str(load_sentence_transformer(folder, device="cpu").dtype) == "torch.float32"
