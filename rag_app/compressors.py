@@ -1,9 +1,8 @@
 """Document compressors for a `ContextualCompressionRetriever`: rerankers of two kinds, and keeping the first few."""
 
-import threading
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +23,7 @@ from rag_app.documents import searchable_text
 from rag_app.early_stop import EarlyStop, read_early_stop
 from rag_app.korean import normalise
 from rag_app.linear_reranker import LinearReranker, read_linear_reranker
+from rag_app.loaded import Loaded
 from rag_app.models import (
     EMBEDDED,
     Backend,
@@ -346,9 +346,9 @@ def load_reranker(
             f"{resolved.name!r} is a linear reranker: it takes no batch size, device, window, backend or threads."
         )
     check_backend(backend, device, threads)
-    with _lock:
-        model = _load(resolved, model_fingerprint(resolved), device, backend, threads)
-        cache = _caches.setdefault(model, ScoreCache())
+    key = (resolved, model_fingerprint(resolved), device, backend, threads)
+    model = _models.get(key, lambda: _load(resolved, device, backend, threads))
+    cache = _caches.setdefault(model, ScoreCache())
     shared: dict[str, Any] = {
         "model": model,
         "name": resolved.name,
@@ -367,14 +367,13 @@ def load_reranker(
     )
 
 
-_lock = threading.Lock()
+_models: Loaded[Any] = Loaded()
 _caches: WeakKeyDictionary[Any, ScoreCache] = WeakKeyDictionary()
 """The scores of each loaded model, which all of its compressors share."""
 
 
-@lru_cache(maxsize=4)
 def _load(
-    resolved: ResolvedModel, fingerprint: str, device: str | None, backend: Backend | None, threads: int | None
+    resolved: ResolvedModel, device: str | None, backend: Backend | None, threads: int | None
 ) -> "CrossEncoder | OnnxCrossEncoder | LinearReranker":
     if resolved.kind == "linear-reranker":
         return read_linear_reranker(resolved.folder)

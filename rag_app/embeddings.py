@@ -3,10 +3,9 @@
 import copy
 import hashlib
 import json
-import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from rag_app.batching import Batcher
 from rag_app.korean import normalise
+from rag_app.loaded import Loaded
 from rag_app.models import (
     EMBEDDED,
     Backend,
@@ -32,6 +32,8 @@ from rag_app.token_vectors import TokenVectors
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    from rag_app.onnx_models import OnnxModel
 
 _STATIC_BATCH = 1024  # texts in one call of a tokenizer
 
@@ -290,33 +292,24 @@ def load_embeddings(
             f"{resolved.name!r} is a static model: it takes no prompts, batch size, device, backend or threads."
         )
     check_backend(backend, device, threads)
-    with _lock:
-        return _load(
-            resolved, model_fingerprint(resolved), query_prompt, document_prompt, batch_size, device, backend, threads
-        )
+    fingerprint = model_fingerprint(resolved)
+    runs_on = (resolved, fingerprint, device, backend, threads)
 
-
-_lock = threading.Lock()
-
-
-@lru_cache(maxsize=4)
-def _load(
-    resolved: ResolvedModel,
-    fingerprint: str,
-    query_prompt: str | None,
-    document_prompt: str | None,
-    batch_size: int | None,
-    device: str | None,
-    backend: Backend | None,
-    threads: int | None,
-) -> ModelEmbeddings:
-    if resolved.kind == "static":
-        return StaticEmbeddings(load_static_model(resolved), name=resolved.name, fingerprint=fingerprint)
-    if is_onnx(backend):
+    def load() -> ModelEmbeddings:
+        if resolved.kind == "static":
+            return StaticEmbeddings(load_static_model(resolved), name=resolved.name, fingerprint=fingerprint)
+        model = _models.get(runs_on, lambda: _load_transformer(resolved, device, backend, threads))
+        if not is_onnx(backend):
+            return TransformerEmbeddings(
+                model,
+                name=resolved.name,
+                fingerprint=fingerprint,
+                query_prompt=query_prompt,
+                document_prompt=document_prompt,
+                batch_size=batch_size or 32,
+            )
         from rag_app.onnx_embeddings import OnnxEmbeddings
-        from rag_app.onnx_export import load_onnx_model
 
-        model = load_onnx_model(resolved, backend, threads=threads)
         return OnnxEmbeddings(
             model,
             name=resolved.name,
@@ -325,14 +318,22 @@ def _load(
             document_prompt=document_prompt,
             batch_size=batch_size,
         )
-    return TransformerEmbeddings(
-        load_sentence_transformer(resolved, device=device, backend=backend or "torch"),
-        name=resolved.name,
-        fingerprint=fingerprint,
-        query_prompt=query_prompt,
-        document_prompt=document_prompt,
-        batch_size=batch_size or 32,
-    )
+
+    return _embeddings.get((*runs_on, query_prompt, document_prompt, batch_size), load)
+
+
+_models: Loaded[Any] = Loaded()
+_embeddings: Loaded[ModelEmbeddings] = Loaded()
+
+
+def _load_transformer(
+    resolved: ResolvedModel, device: str | None, backend: Backend | None, threads: int | None
+) -> "SentenceTransformer | OnnxModel":
+    if is_onnx(backend):
+        from rag_app.onnx_export import load_onnx_model
+
+        return load_onnx_model(resolved, backend, threads=threads)
+    return load_sentence_transformer(resolved, device=device, backend=backend or "torch")
 
 
 def share_in_unknown(
