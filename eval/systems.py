@@ -13,6 +13,7 @@ from rag_app.compressors import TopN
 from rag_app.generations import generation_folder
 from rag_app.index import Index, build_index
 from rag_app.lexical import FIELDS
+from rag_app.news import NewsSense
 from rag_app.retrieval import WEIGHTS, build_retriever, compress_results
 
 RERANK = "+rerank"
@@ -28,11 +29,13 @@ class Search(NamedTuple):
     Attributes:
         weights: Of lexical and dense search; see `rag_app.retrieval.build_retriever`, as for the following.
         analyses: Of the lexical analyses.
+        news: How much the dates of articles count.
         parts: What of the index it needs, beside the documents.
     """
 
     weights: Mapping[str, float]
     analyses: Mapping[str, float]
+    news: NewsSense
     parts: tuple[str, ...]
 
 
@@ -71,14 +74,16 @@ class Stock(NamedTuple):
 
 
 _LEXICAL = {"lexical": 1.0, "dense": 0.0}
+_WITHOUT_DATES = NewsSense(date_boost=0)
 LEXICAL_SEARCHES: dict[str, Search] = {
-    "bigrams": Search(_LEXICAL, {**dict.fromkeys(FIELDS, 0.0), "bigrams": 1.0}, ("lexical",)),
-    "morphemes": Search(_LEXICAL, {**dict.fromkeys(FIELDS, 0.0), "morphemes": 1.0}, ("lexical",)),
-    "lexical": Search(_LEXICAL, FIELDS, ("lexical",)),
+    "bigrams": Search(_LEXICAL, {**dict.fromkeys(FIELDS, 0.0), "bigrams": 1.0}, _WITHOUT_DATES, ("lexical",)),
+    "morphemes": Search(_LEXICAL, {**dict.fromkeys(FIELDS, 0.0), "morphemes": 1.0}, _WITHOUT_DATES, ("lexical",)),
+    "lexical": Search(_LEXICAL, FIELDS, _WITHOUT_DATES, ("lexical",)),
 }
 """The systems that need no embedding model."""
-_DENSE = Search({"lexical": 0.0, "dense": 1.0}, FIELDS, ("vectors.faiss",))
-_HYBRID = Search(WEIGHTS, FIELDS, ("lexical", "vectors.faiss"))
+_VECTORS = ("vectors.faiss", "segments", "clusters.faiss", "gone.npy")  # of a small index the first, else the others
+_DENSE = Search({"lexical": 0.0, "dense": 1.0}, FIELDS, _WITHOUT_DATES, _VECTORS)
+_HYBRID = Search(WEIGHTS, FIELDS, NewsSense(), ("lexical", *_VECTORS))
 
 
 def system_names(
@@ -151,6 +156,7 @@ def build_system(name: str, stock: Stock) -> System:
         k=PASSAGES,
         weights=search.weights,
         analyses=search.analyses,
+        news=search.news,
     )
     return System(retriever, len(index), _bytes(index, search.parts), compressor)
 
@@ -170,7 +176,6 @@ def _find_search(name: str, stock: Stock) -> tuple[Index, Search]:
 
 def _bytes(index: Index, parts: Iterable[str]) -> int:
     folder = generation_folder(index.path, index.snapshot.manifest["generation"])
-    used = ("documents.jsonl", *parts)
-    return sum(
-        (folder / file).stat().st_size for file in index.snapshot.manifest["files"] if file.split("/")[0] in used
-    )
+    used = {"documents.jsonl", *parts}
+    files = index.snapshot.manifest["files"]
+    return sum((folder / file).stat().st_size for file in files if not used.isdisjoint(file.split("/")))

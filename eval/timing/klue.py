@@ -1,0 +1,126 @@
+"""Models of the size of klue/roberta with random weights: they take the time of the real ones, and know nothing.
+
+Their tokenizer is a WordPiece one as klue's, trained on the bundled news. It has fewer entries than klue's 32,000: as
+many as make about as many tokens of a text (some 0.5 for each character), which is what the time depends on.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tokenizers import BertWordPieceTokenizer
+
+from rag_app.data.questions import sample_documents
+from rag_app.documents import searchable_text
+
+ENTRIES = 4000
+"""Of the tokenizer."""
+SEED = 1
+
+_SPECIAL = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]  # in klue's order
+_VOCABULARY = 32_000
+_POSITIONS = 514
+
+
+class Size(NamedTuple):
+    """How large a model is."""
+
+    layers: int
+    hidden: int
+    heads: int
+    intermediate: int
+
+
+SIZES = {
+    "base": Size(12, 768, 12, 3072),
+    "small": Size(6, 768, 12, 3072),
+    "tiny": Size(2, 32, 2, 64),
+}
+"""Those of klue/roberta-base and klue/roberta-small, and one to try the program with."""
+
+
+class Models(NamedTuple):
+    """Two models.
+
+    Attributes:
+        name: What both are called together.
+        embedding: Folder or name of the embedding model.
+        reranker: Likewise of the cross-encoder.
+        random: Whether their weights are random.
+    """
+
+    name: str
+    embedding: str | Path
+    reranker: str | Path
+    random: bool
+
+
+def random_models(folder: Path, size: str) -> Models:
+    """Return an embedding model (mean pooling, vectors of length 1) and a cross-encoder, both with random weights.
+
+    Args:
+        folder: Where two folders are made, unless they are there already.
+        size: One of `SIZES`.
+
+    Raises:
+        ImportError: PyTorch is not installed.
+    """
+    models = Models(f"klue/roberta-{size} size, random weights", folder / "embedding", folder / "reranker", True)
+    if not folder.exists():
+        _write_models(folder, SIZES[size])
+    return models
+
+
+def _write_models(folder: Path, size: Size) -> None:
+    import torch
+    from transformers import RobertaForSequenceClassification, RobertaModel
+
+    texts = [searchable_text(article) for article in sample_documents()]
+    tokenizer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
+    tokenizer.train_from_iterator(
+        texts, vocab_size=ENTRIES, min_frequency=1, special_tokens=_SPECIAL, show_progress=False
+    )
+    pieces = tokenizer.get_vocab()
+    vocabulary = "\n".join(sorted(pieces, key=pieces.__getitem__)) + "\n"
+    torch.manual_seed(SEED)
+    for path, kind, labels in (
+        (folder / "embedding", RobertaModel, {}),
+        (folder / "reranker", RobertaForSequenceClassification, {"num_labels": 1}),
+    ):
+        kind(_config(size, **labels)).save_pretrained(path)
+        (path / "vocab.txt").write_text(vocabulary, "utf-8")
+        settings = {"do_lower_case": False, "model_max_length": 512, "tokenizer_class": "BertTokenizer"}
+        (path / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
+    _write_modules(folder / "embedding", size.hidden)
+
+
+def _config(size: Size, **settings: Any) -> Any:
+    from transformers import RobertaConfig
+
+    return RobertaConfig(
+        vocab_size=_VOCABULARY,
+        hidden_size=size.hidden,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        intermediate_size=size.intermediate,
+        max_position_embeddings=_POSITIONS,
+        type_vocab_size=1,
+        pad_token_id=1,
+        layer_norm_eps=1e-5,
+        **settings,
+    )
+
+
+def _write_modules(folder: Path, dimension: int) -> None:
+    """Make a transformer one of sentence-transformers, whose vectors are the means of its tokens', at length 1."""
+    pooling = folder / "1_Pooling"
+    pooling.mkdir()
+    settings = {"word_embedding_dimension": dimension, "pooling_mode_mean_tokens": True}
+    (pooling / "config.json").write_text(json.dumps(settings), "utf-8")
+    (folder / "2_Normalize").mkdir()
+    names = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (path, kind) in enumerate(names.items())
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules), "utf-8")
