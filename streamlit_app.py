@@ -219,9 +219,9 @@ def _examples(manifest: dict[str, Any], _index: Index) -> list[str]:
     return list(asked.values())[:EXAMPLES]
 
 
-def _day(value: object) -> date | None:
+def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(str(value))
+        return date.fromisoformat(text)
     except ValueError:
         return None
 

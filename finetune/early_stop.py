@@ -1,4 +1,4 @@
-"""Learn when reranking may stop early: the bound that `rag_app.early_stop` stops by.
+"""Learn when reranking may stop early: the bound that `rag_app.reranking.early_stop` stops by.
 
 It is learned from the scores of questions that the reranker was not trained on, each with all candidates of its search:
 for every question and every number of candidates scored, had reranking stopped there, would the first places have come
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from finetune.linear_fit import Floats
 from finetune.reranking import Candidates
 from rag_app.compressors import load_reranker
-from rag_app.early_stop import FIRST, EarlyStop, to_logits, write_early_stop
+from rag_app.reranking.early_stop import FIRST, EarlyStop, to_logits, write_early_stop
 
 TOLERANCE = 0.002
 """The share of questions whose first places may come out otherwise: 0.2 points of hit@1 at most."""

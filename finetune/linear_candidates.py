@@ -21,7 +21,7 @@ from finetune.splits import draw
 from rag_app.data.questions import Question, RetrievalData
 from rag_app.documents import searchable_text
 from rag_app.index import build_index
-from rag_app.matching import Matcher
+from rag_app.reranking.matching import Matcher
 from rag_app.retrieval import HybridRetriever
 
 QUESTIONS = "questions"

@@ -1,8 +1,8 @@
 """The linear reranker of `finetune.cross_encoder --model embedded`: no steps, no checkpoints, about a minute.
 
-It adds up what `rag_app.matching` measures of a question and a passage and what the search thought of the passage. The
-weights are fitted by `finetune.linear_fit` on what the search finds for the training questions. Besides the gate there
-is cross-validation: for each fold of the questions, weights are fitted on the others. It shows what validation data,
+It adds up what `rag_app.reranking.matching` measures of a question and a passage and what the search thought of the
+passage. The weights are fitted by `finetune.linear_fit` on what the search finds for the training questions. Besides
+the gate there is cross-validation: for each fold of the questions, weights are fitted on the others. It shows what validation data,
 often few, cannot, and what the scores have to be for the probability that a passage answers.
 """
 
@@ -28,12 +28,12 @@ from finetune.search_data import SearchData, ask_otherwise, load_search_data
 from rag_app.compressors import load_reranker
 from rag_app.data.questions import Question
 from rag_app.documents import searchable_text
-from rag_app.early_stop import EarlyStop, write_early_stop
 from rag_app.embeddings import StaticEmbeddings, load_embeddings
 from rag_app.index import build_index
-from rag_app.linear_reranker import write_linear_reranker
-from rag_app.matching import FEATURES, Counts, Matcher, count_documents
 from rag_app.passages import split_documents
+from rag_app.reranking.early_stop import EarlyStop, write_early_stop
+from rag_app.reranking.linear import write_linear_reranker
+from rag_app.reranking.matching import FEATURES, Counts, Matcher, count_documents
 from rag_app.retrieval import build_retriever
 from rag_app.significance import compare
 

@@ -6,10 +6,11 @@ from itertools import chain
 
 from rag_app.korean import Analyzer
 
-WORDS = 400_000
-"""How many words are remembered, some 400 bytes each."""
+WORDS = 600_000
+"""How many words are remembered, some 300 bytes each."""
 
-Units = dict[str, tuple[str, ...]]
+Units = dict[str, str]
+"""The units of words, joined by spaces."""
 
 
 class ByWord:
@@ -32,25 +33,37 @@ class ByWord:
         self._tables: tuple[Units, Units] = {}, {}  # of the words met lately, and of those met before
 
     def __call__(self, texts: Sequence[str]) -> list[list[str]]:
-        """Return the units of each normalised text, in order."""
-        split = [text.split() for text in texts]
-        units = self._units(set(chain.from_iterable(split)))
-        return [list(chain.from_iterable(map(units.__getitem__, words))) for words in split]
+        """Return the units of each normalised text, in order; white space in a unit becomes ``_``."""
+        return [units.split() for units in self.joined(texts)]
 
-    def _units(self, words: set[str]) -> Units:
-        """Return the units of words met lately, with all of the given ones."""
+    def joined(self, texts: Sequence[str]) -> list[str]:
+        """Return the units of each normalised text as one text, with white space between them."""
+        recent = self._tables[0]
+        found = [list(map(recent.get, text.split())) for text in texts]
+        incomplete = {place: texts[place].split() for place, units in enumerate(found) if None in units}
+        missing = (zip(words, found[place], strict=True) for place, words in incomplete.items())
+        learned = self._learn({word for word, units in chain.from_iterable(missing) if units is None})
+        for place, words in incomplete.items():
+            found[place] = [learned.get(word) or units for word, units in zip(words, found[place], strict=True)]
+        return [" ".join(filter(None, units)) for units in found]
+
+    def _learn(self, words: set[str]) -> Units:
+        """Return the units of words that have not been met lately, and remember them."""
         recent, older = self._tables
-        # Not by the set operations of dictionaries' keys, which walk through all that are remembered.
-        missing = [word for word in words if word not in recent]
-        found = {word: older[word] for word in missing if word in older}
-        if new := sorted(word for word in missing if word not in found):
-            found.update(zip(new, map(tuple, self._analyse(new)), strict=True))
+        found = {word: older[word] for word in words if word in older}
+        if new := sorted(word for word in words if word not in found):
+            found.update(zip(new, map(join_units, self._analyse(new)), strict=True))
         if len(recent) + len(found) <= self._words // 2:
             recent.update(found)
-            return recent
-        found.update((word, recent[word]) for word in words if word in recent)
-        self._tables = found, recent  # replaced, not changed: another thread may be reading them
+        else:
+            self._tables = dict(found), recent  # replaced, not changed: another thread may be reading them
         return found
+
+
+def join_units(units: Sequence[str]) -> str:
+    """Return units joined by spaces; white space within one becomes ``_``."""
+    joined = " ".join(units)
+    return joined if len(joined.split()) == len(units) else " ".join("_".join(unit.split()) for unit in units)
 
 
 @lru_cache(maxsize=4)

@@ -17,12 +17,8 @@ from pydantic import ConfigDict, Field, PrivateAttr, SkipValidation
 from tqdm import tqdm
 
 from rag_app.batching import shared_batcher
-from rag_app.best_window import Spans, best_windows, read_through
-from rag_app.cross_encoders import PairModel, TorchCrossEncoder
 from rag_app.documents import searchable_text
-from rag_app.early_stop import EarlyStop, read_early_stop
 from rag_app.korean import normalise
-from rag_app.linear_reranker import LinearReranker, read_linear_reranker
 from rag_app.loaded import Loaded
 from rag_app.models import (
     EMBEDDED,
@@ -34,9 +30,13 @@ from rag_app.models import (
     model_fingerprint,
     resolve_model,
 )
-from rag_app.onnx_models import OnnxCrossEncoder
-from rag_app.rerank_budget import Limits, Pace, Spent, score_in_order
-from rag_app.score_cache import ScoreCache, Scored, cache_key
+from rag_app.onnx.models import OnnxCrossEncoder
+from rag_app.reranking.best_window import Spans, best_windows, read_through
+from rag_app.reranking.budget import Limits, Pace, Spent, score_in_order
+from rag_app.reranking.cross_encoders import PairModel, TorchCrossEncoder
+from rag_app.reranking.early_stop import EarlyStop, read_early_stop
+from rag_app.reranking.linear import LinearReranker, read_linear_reranker
+from rag_app.reranking.score_cache import ScoreCache, Scored, cache_key
 from rag_app.stages import with_stage
 from rag_app.timing import timed
 
@@ -64,8 +64,8 @@ class RerankingCompressor(BaseDocumentCompressor):
     What comes back are copies in order of falling score, equal scores in the order they came in. Their metadata holds
     the score, between 0 and 1, as ``relevance_score`` and ``score``, and with the rank, from 1, in
     ``stages["rerank"]``; the first document's ``stages["rerank"]["spent"]`` is what all of it took, a
-    `rag_app.rerank_budget.Spent`. A passage's title is read before its text. `acompress_documents` scores in a thread.
-    Safe to share between threads.
+    `rag_app.reranking.budget.Spent`. A passage's title is read before its text. `acompress_documents` scores in a
+    thread. Safe to share between threads.
 
     Documents are scored in the order they come in, which should be that of a search, best first. Where a limit leaves
     the last ones unscored, they stay in that order behind those scored. Such a document has no ``relevance_score``,
@@ -121,7 +121,7 @@ class RerankingCompressor(BaseDocumentCompressor):
         ]
 
     def _score_in_order(self, documents: Sequence[Document], query: str) -> tuple[dict[int, Scored], Spent]:
-        """Score documents from the first on, as far as the limits allow; see `rag_app.rerank_budget`."""
+        """Score documents from the first on, as far as the limits allow; see `rag_app.reranking.budget`."""
         start = perf_counter()
         question = normalise(query)
         depends = self._depends_on(documents)
@@ -192,12 +192,12 @@ class CrossEncoderCompressor(RerankingCompressor):
 
     Attributes:
         model: A sentence-transformers cross-encoder with one label, see `rag_app.models.load_cross_encoder`, or a
-            `rag_app.onnx_models.OnnxCrossEncoder`.
+            `rag_app.onnx.models.OnnxCrossEncoder`.
         batch_size: Pairs in one forward pass; they are sorted by length first.
         window_tokens: How many tokens of question and passage together to read; None for as many as the model can.
             Of a document that has more, the title and the sentences that best match the question are read, see
-            `rag_app.best_window`, and ``stages["rerank"]["windows"]`` says which characters of its text these are.
-            Fewer tokens take less time and may miss what answers the question in other words.
+            `rag_app.reranking.best_window`, and ``stages["rerank"]["windows"]`` says which characters of its text these
+            are. Fewer tokens take less time and may miss what answers the question in other words.
     """
 
     batch_size: int = Field(default=32, ge=1)
@@ -267,7 +267,7 @@ class LinearCompressor(RerankingCompressor):
     fusion's scores are on another scale and count too much or too little.
 
     Attributes:
-        model: See `rag_app.linear_reranker.LinearReranker`.
+        model: See `rag_app.reranking.linear.LinearReranker`.
     """
 
     calibrated: ClassVar[bool] = False
@@ -378,7 +378,7 @@ def _load(
     if resolved.kind == "linear-reranker":
         return read_linear_reranker(resolved.folder)
     if is_onnx(backend):
-        from rag_app.onnx_export import load_onnx_model
+        from rag_app.onnx.export import load_onnx_model
 
         return OnnxCrossEncoder(load_onnx_model(resolved, backend, threads=threads))
     return load_cross_encoder(resolved, device=device, backend=backend or "torch")

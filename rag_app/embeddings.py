@@ -33,7 +33,7 @@ from rag_app.token_vectors import TokenVectors
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from rag_app.onnx_models import OnnxModel
+    from rag_app.onnx.models import OnnxModel
 
 _STATIC_BATCH = 1024  # texts in one call of a tokenizer
 
@@ -274,7 +274,7 @@ def load_embeddings(
         device: For example "cpu" or "cuda"; sentence-transformers chooses if None. onnxruntime stays on the CPU.
         backend: What a transformer runs on. "torch" if None; "torch-bf16" and "torch-fp16" for shorter numbers; "onnx"
             and "onnx-int8" for onnxruntime, for which the model is exported once, see
-            `rag_app.onnx_export.export_model`.
+            `rag_app.onnx.export.export_model`.
         threads: Threads of onnxruntime; as many as this process may use cores if None.
 
     Raises:
@@ -308,7 +308,7 @@ def load_embeddings(
                 document_prompt=document_prompt,
                 batch_size=batch_size or 32,
             )
-        from rag_app.onnx_embeddings import OnnxEmbeddings
+        from rag_app.onnx.embeddings import OnnxEmbeddings
 
         return OnnxEmbeddings(
             model,
@@ -330,7 +330,7 @@ def _load_transformer(
     resolved: ResolvedModel, device: str | None, backend: Backend | None, threads: int | None
 ) -> "SentenceTransformer | OnnxModel":
     if is_onnx(backend):
-        from rag_app.onnx_export import load_onnx_model
+        from rag_app.onnx.export import load_onnx_model
 
         return load_onnx_model(resolved, backend, threads=threads)
     return load_sentence_transformer(resolved, device=device, backend=backend or "torch")

@@ -91,6 +91,11 @@ def matching_ids(documents: Mapping[str, Document], filter: Filter) -> Collectio
     return [id_ for id_, document in documents.items() if matches(document.metadata, filter)]
 
 
+def texts_of(value: Any) -> set[str]:
+    """Return the texts among a value of metadata: itself, or items of a list, as ``$in`` finds them."""
+    return {text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)}
+
+
 def holds(value: Any, condition: Any) -> bool:
     """Whether one value of metadata, None where it is missing, satisfies the condition of a filter on it."""
     conditions = condition if isinstance(condition, Mapping) else {"$eq": condition}

@@ -153,7 +153,8 @@ def _write_passages(filling: Filling, passages: Iterable[Document], folder: Path
             texts = [searchable_text(passage) for passage in batch]
             if analysed is not None:
                 analysed.result()
-            analysed = pool.submit(filling.lexical.add, [str(passage.id) for passage in batch], texts)
+            ids, metadatas = [str(passage.id) for passage in batch], [passage.metadata for passage in batch]
+            analysed = pool.submit(filling.lexical.add, ids, texts, metadatas)
             writer.add(batch, filling.encode(texts))
             bar.update(len(batch))
         if analysed is not None:

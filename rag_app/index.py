@@ -277,7 +277,13 @@ def _analyzer(folder: Path) -> Analyzer:
 def _analysis() -> dict[str, Any]:
     """Return what the units of the lexical index depend on; a patch release of Kiwi keeps them."""
     kiwi = ".".join(version("kiwipiepy").split(".")[:2])
-    return {"kiwipiepy": kiwi, "fields": dict(FIELDS), "tags": sorted(CONTENT_TAGS), "morphemes_of": "words"}
+    return {
+        "kiwipiepy": kiwi,
+        "fields": dict(FIELDS),
+        "tags": sorted(CONTENT_TAGS),
+        "morphemes_of": "words",
+        "metadata": True,
+    }
 
 
 def _fill(
@@ -307,8 +313,12 @@ def _change_lexical(before: Snapshot, old: Path, folder: Path, gone: Collection[
         lexical = LexicalIndex.create(before.lexical.analyses, folder / LEXICAL)
         pairs = zip(store.documents, store.documents.values(), strict=True)  # faster on disk than their items
         kept = ((id_, passage) for id_, passage in pairs if id_ not in gone)
-        ids, passages = tee(kept)
-        lexical.add((id_ for id_, _ in ids), (searchable_text(passage) for _, passage in passages))
+        ids, texts, metadatas = tee(kept, 3)
+        lexical.add(
+            (id_ for id_, _ in ids),
+            (searchable_text(passage) for _, passage in texts),
+            (passage.metadata for _, passage in metadatas),
+        )
         return lexical
     # Tantivy's files never change, so both generations can share them; only its locks must be their own.
     link_tree(old / LEXICAL, folder / LEXICAL, ignore=shutil.ignore_patterns("*.lock"))

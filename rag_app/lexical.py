@@ -4,8 +4,8 @@ import os
 import shutil
 import weakref
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, repeat
 from math import inf, log
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,11 +18,12 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, SkipValidation
 
-from rag_app.by_word import ByWord, morphemes_by_word
+from rag_app.by_word import ByWord, join_units, morphemes_by_word
 from rag_app.documents import searchable_text
 from rag_app.filters import Filter, matching_ids
 from rag_app.id_hashes import HashFilter, hash_id
 from rag_app.korean import Analyzer, marked_bigrams, normalise
+from rag_app.metadata_terms import metadata_terms
 from rag_app.stages import with_stage
 
 K1 = 1.2  # Tantivy's constant, which it does not let one change
@@ -30,7 +31,8 @@ _HEAP_BYTES = 256_000_000
 _FEW = 1000  # ids that are named to Tantivy; of more, what it finds is looked up among them
 _EVERY = "every"  # a field with the same term in every passage: its frequency counts deleted ones too, as BM25 does
 _KEY = "key"  # the hash of the id, which can be read for many hits at once
-_OWN_FIELDS = ("id", _EVERY, _KEY)
+_METADATA = "metadata"  # see `rag_app.metadata_terms`
+_OWN_FIELDS = ("id", _EVERY, _KEY, _METADATA)
 FIELDS = {"bigrams": 1.0, "morphemes": 1.5}
 """How much each analysis counts; chosen on train questions, see ``finetune/LOG.md``."""
 
@@ -76,7 +78,7 @@ def check_analyses(weights: Mapping[str, float], known: Collection[str] = FIELDS
 def _schema(fields: Iterable[str]) -> tantivy.Schema:
     builder = tantivy.SchemaBuilder().add_text_field("id", stored=True, tokenizer_name="raw", index_option="basic")
     builder = builder.add_text_field(_EVERY, tokenizer_name="raw", index_option="basic")
-    builder = builder.add_unsigned_field(_KEY, fast=True)
+    builder = builder.add_unsigned_field(_KEY, fast=True).add_unsigned_field(_METADATA, indexed=True)
     for field in fields:
         builder = builder.add_text_field(field, tokenizer_name="words", index_option="freq")
     return builder.build()
@@ -147,25 +149,32 @@ class LexicalIndex:
         """How many deleted passages still take part in the statistics of BM25."""
         return _count_every(self._index.searcher()) - len(self)
 
-    def add(self, ids: Iterable[str], texts: Iterable[str]) -> None:
+    def add(
+        self, ids: Iterable[str], texts: Iterable[str], metadatas: Iterable[Mapping[str, Any]] | None = None
+    ) -> None:
         """Add passages, replacing committed ones of the same ids; the ids of one commit must be distinct.
 
         Args:
             ids: The passages' ids.
             texts: Their texts, normalised already.
+            metadatas: Their metadata, so that `search` understands a `TermFilter`.
         """
         writer = self._open_writer()
         replaces = len(self) > 0
-        pairs = zip(ids, texts, strict=True)
-        while batch := list(islice(pairs, _BATCH)):
-            batch_ids, batch_texts = zip(*batch, strict=True)
-            analysed = zip(*(analyse(batch_texts) for analyse in self.analyses.values()), strict=True)
-            for id_, found in zip(batch_ids, analysed, strict=True):
+        passages = (
+            zip(ids, texts, repeat({}), strict=False) if metadatas is None else zip(ids, texts, metadatas, strict=True)
+        )
+        while batch := list(islice(passages, _BATCH)):
+            batch_ids, batch_texts, batch_metadatas = zip(*batch, strict=True)
+            analysed = zip(*(_joined(analyse, batch_texts) for analyse in self.analyses.values()), strict=True)
+            for id_, metadata, found in zip(batch_ids, batch_metadatas, analysed, strict=True):
                 if replaces:
                     writer.delete_documents_by_term("id", id_)
-                words = dict(zip(self.analyses, map(_join, found), strict=True))
+                words = dict(zip(self.analyses, found, strict=True))
                 document = tantivy.Document(id=id_, **{_EVERY: _EVERY}, **words)
                 document.add_unsigned(_KEY, hash_id(id_))
+                for term in metadata_terms(metadata):
+                    document.add_unsigned(_METADATA, term)
                 writer.add_document(document)
 
     def delete(self, ids: Iterable[str]) -> None:
@@ -239,8 +248,7 @@ class LexicalIndex:
     def _query_terms(self, query: str, weights: Mapping[str, float]) -> dict[tuple[str, str], float]:
         """Return the weight of each unit of a question, by field."""
         searched = {field: analyse for field, analyse in self.analyses.items() if weights.get(field)}
-        units = {field: next(iter(analyse([query]))) for field, analyse in searched.items()}
-        counts = {field: Counter(map(_one_word, found)) for field, found in units.items()}
+        counts = {field: Counter(next(_joined(analyse, [query])).split()) for field, analyse in searched.items()}
         return {(field, unit): weights[field] * n for field, found in counts.items() for unit, n in found.items()}
 
     def _open_writer(self) -> tantivy.IndexWriter:
@@ -330,13 +338,8 @@ def _search_deeper(
         depth *= 4
 
 
-def _one_word(unit: str) -> str:
-    return "_".join(unit.split())
-
-
-def _join(units: Sequence[str]) -> str:
-    joined = " ".join(units)
-    return joined if len(joined.split()) == len(units) else " ".join(map(_one_word, units))
+def _joined(analyse: Analysis, texts: Sequence[str]) -> Iterator[str]:
+    return iter(analyse.joined(texts)) if isinstance(analyse, ByWord) else map(join_units, analyse(texts))
 
 
 def _count_every(searcher: tantivy.Searcher) -> int:

@@ -14,9 +14,9 @@ from rag_app.filters import Filter, holds
 CODES_FILE = "columns.npy"
 VALUES_FILE = "columns.json"
 _MOST_VALUES = 65_536  # a key with more distinct values, as of titles, is looked up in the documents
-_NOT_KEPT = frozenset({"start", "end", "doc_id", "title", "url"})  # nearly one value for each document
+NOT_KEPT = frozenset({"start", "end", "doc_id", "title", "url"})  # nearly one value for each document
 _MOST_TABLES = 64  # conditions that are remembered, as the same filter is asked for again and again
-_SCALARS = (str, int, float, bool)
+SCALARS = (str, int, float, bool)
 
 
 class ColumnsBuilder:
@@ -25,7 +25,7 @@ class ColumnsBuilder:
     def __init__(self) -> None:
         self._values: dict[str, dict[tuple[type, Any], int]] = {}
         self._codes: dict[str, array[int]] = {}
-        self._dropped = set(_NOT_KEPT)
+        self._dropped = set(NOT_KEPT)
         self._count = 0
 
     def add(self, metadata: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ class ColumnsBuilder:
             if key in self._dropped or value is None:
                 continue
             known = self._values.setdefault(key, {})
-            if not isinstance(value, _SCALARS) or (len(known) >= _MOST_VALUES and (type(value), value) not in known):
+            if not isinstance(value, SCALARS) or (len(known) >= _MOST_VALUES and (type(value), value) not in known):
                 self._dropped.add(key)
                 self._values.pop(key)
                 self._codes.pop(key, None)
@@ -81,6 +81,17 @@ class Columns:
             else:
                 kept &= self._table(key, condition)[self._codes[self._rows[key]]]
         return kept
+
+    def texts(self, key: str, kept: NDArray[np.bool_]) -> set[str] | None:
+        """Return the different texts that some documents have under a key; None where that takes the documents."""
+        if key in self._dropped:
+            return None
+        if key not in self._rows:
+            return set()
+        values = self.values[key]
+        counts = np.bincount(self._codes[self._rows[key]][kept] + 1, minlength=len(values) + 1)
+        found = (values[code] for code in np.flatnonzero(counts[1:]).tolist())
+        return {value for value in found if isinstance(value, str)}
 
     def _table(self, key: str, condition: Any) -> NDArray[np.bool_]:
         """Return whether each code's value satisfies a condition; the last is code -1, no value."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 Kind = Literal["static", "sentence-transformer", "transformer", "cross-encoder", "linear-reranker"]
 
 LINEAR_RERANKER = "korean-rag-linear-reranker"
-"""The ``model_type`` of our own rerankers; see `rag_app.linear_reranker`."""
+"""The ``model_type`` of our own rerankers; see `rag_app.reranking.linear`."""
 COUNTS = "counts.safetensors"
 """What they keep beside their configuration."""
 

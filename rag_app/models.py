@@ -39,7 +39,7 @@ OnnxBackend = Literal["onnx", "onnx-int8"]
 """What onnxruntime computes with: float32, or matrices of int8."""
 
 Backend = TorchBackend | OnnxBackend
-"""What a transformer runs on; see `load_sentence_transformer` and `rag_app.onnx_export.export_model`."""
+"""What a transformer runs on; see `load_sentence_transformer` and `rag_app.onnx.export.export_model`."""
 
 _DTYPES: dict[TorchBackend, str] = {"torch": "float32", "torch-bf16": "bfloat16", "torch-fp16": "float16"}
 

@@ -170,6 +170,10 @@ class SegmentedDocuments(Mapping[str, Document]):
         mask = np.concatenate([part.matches(filter) for part in self.segments.parts])
         return Selection(self.segments, mask & ~self.segments.gone)
 
+    def texts(self, key: str) -> set[str]:
+        """Return the different texts that the documents have under a key of their metadata."""
+        return set().union(*(part.texts(key, ~gone) for part, gone in self.segments.with_gone()))
+
     def document_at(self, row: int) -> Document:
         """Return the document of a row."""
         [(part, _, places)] = self.segments.split(np.array([row]))

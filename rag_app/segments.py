@@ -24,7 +24,7 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
-from rag_app.filters import Filter, matches
+from rag_app.filters import Filter, matches, texts_of
 from rag_app.id_hashes import hash_id
 from rag_app.metadata_columns import Columns, ColumnsBuilder
 
@@ -154,6 +154,14 @@ class Segment:
         if found is None:
             records = map(self.record, range(len(self)))
             found = np.fromiter((matches(record["metadata"], filter) for record in records), np.bool_, len(self))
+        return found
+
+    def texts(self, key: str, kept: NDArray[np.bool_]) -> set[str]:
+        """Return the different texts under a key of metadata of the documents that a mask keeps."""
+        found = self._columns.texts(key, kept)
+        if found is None:
+            records = map(self.record, np.flatnonzero(kept).tolist())
+            found = set().union(*(texts_of(record["metadata"].get(key)) for record in records))
         return found
 
     def matrix(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -98,9 +98,9 @@ def tiny_cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_linear_reranker(tiny_static: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A linear reranker over the miniature static model: the share of bigrams counts, and the first stage twice."""
-    from rag_app.linear_reranker import write_linear_reranker
-    from rag_app.matching import FEATURES, count_documents
     from rag_app.models import load_static_model
+    from rag_app.reranking.linear import write_linear_reranker
+    from rag_app.reranking.matching import FEATURES, count_documents
 
     folder = tmp_path_factory.mktemp("linear-reranker")
     write_linear_reranker(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from langchain_core.documents import Document
 
-from rag_app.best_window import best_windows, read_through
+from rag_app.reranking.best_window import best_windows, read_through
 
 TEXT = (
     "첫 문장은 인사말이다. 나로호는 고흥에서 발사됐다! 날씨는 맑았다. 바람은 약했다. 누리호도 고흥에서 발사됐다. "

@@ -53,6 +53,14 @@ def test_index_says_what_it_did(tmp_path: Path, news: Path, capsys: pytest.Captu
     assert "3 documents in 3 passages indexed" in capsys.readouterr().out
 
 
+def test_the_form_of_the_vectors_can_be_chosen(tmp_path: Path, news: Path) -> None:
+    for form in ("auto", "exact"):
+        command = ["index", str(news), "--index", str(tmp_path / "index"), "--quiet", "--replace", "--vectors", form]
+        assert main(command) == OK
+        manifest = json.loads((tmp_path / "index" / "manifest.json").read_text(encoding="utf-8"))
+        assert manifest["vectors"]["asked"] == form
+
+
 def test_search_prints_records(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = _search(capsys, "쌀은 얼마나 줄었나?", "-k", "2", "--index", str(index))
     assert len(results) == 2

@@ -15,9 +15,9 @@ from pydantic import ValidationError
 
 from rag_app.compressors import CrossEncoderCompressor, LinearCompressor, TopN, load_reranker
 from rag_app.documents import searchable_text
-from rag_app.early_stop import EarlyStop, write_early_stop
 from rag_app.evidence import gather_evidence
 from rag_app.rendering import scores_html
+from rag_app.reranking.early_stop import EarlyStop, write_early_stop
 from rag_app.stages import with_stage
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from finetune.early_stop import add_early_stop, learn_early_stop
 from finetune.reranking import Candidates
-from rag_app.early_stop import EarlyStop, read_early_stop, to_logits, write_early_stop
+from rag_app.reranking.early_stop import EarlyStop, read_early_stop, to_logits, write_early_stop
 
 Floats = NDArray[np.float64]
 

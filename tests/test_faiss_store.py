@@ -51,6 +51,18 @@ def test_an_unknown_filter_operator_is_named() -> None:
         _store().similarity_search("글", filter={"n": {"$like": 3}})
 
 
+def test_the_texts_of_a_key_follow_what_is_stored() -> None:
+    store = FaissStore(DeterministicFakeEmbedding(size=4))
+    assert store.values("section") == []
+    metadatas = [{"section": "정치"}, {"section": ["경제", "정치"]}, {"section": 3}, {}]
+    store.add_texts(["하나", "둘", "셋", "넷"], metadatas, ids=["a", "b", "c", "d"])
+    assert store.values("section") == ["경제", "정치"]
+    store.values("section").clear()
+    assert store.values("section") == ["경제", "정치"]
+    store.delete(["b"])
+    assert store.values("section") == ["정치"]
+
+
 def test_adding_under_the_same_id_replaces() -> None:
     store = _store()
     new = Document(page_content="새 글", id="x")

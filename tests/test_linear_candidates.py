@@ -9,7 +9,7 @@ import pytest
 from finetune.linear_candidates import QUESTIONS, Found, find_candidates, group_folds, question_weights
 from finetune.search_data import load_search_data
 from rag_app.data.questions import Question
-from rag_app.matching import FEATURES, Matcher, count_documents
+from rag_app.reranking.matching import FEATURES, Matcher, count_documents
 from rag_app.token_vectors import read_token_vectors
 
 CAPITAL = "대한민국의 수도는 서울이고 국민은 한국어를 씁니다."

@@ -14,9 +14,9 @@ from safetensors.numpy import load_file, save_file
 
 from rag_app.compressors import load_reranker
 from rag_app.embeddings import StaticEmbeddings, load_embeddings
-from rag_app.linear_reranker import LinearReranker, read_linear_reranker, write_linear_reranker
-from rag_app.matching import FEATURES, count_documents
 from rag_app.models import resolve_model
+from rag_app.reranking.linear import LinearReranker, read_linear_reranker, write_linear_reranker
+from rag_app.reranking.matching import FEATURES, count_documents
 
 PASSAGES = ["국회는 내년 예산안을 의결했다.", "기상청은 비를 예보했다."]
 

@@ -13,7 +13,7 @@ from finetune.cross_encoder import REJECTED_STATUS, main
 from finetune.linear_reranking import rank_candidates
 from finetune.run import REJECTED
 from rag_app.compressors import LinearCompressor, load_reranker
-from rag_app.matching import FEATURES
+from rag_app.reranking.matching import FEATURES
 
 LETTERS = "대한민국의수도는서울이고국민은한국어를씁니다회년예산안을결했기상청주말에온고보프로야구개막전잠실열렸"
 

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from rag_app import matching
-from rag_app.matching import FEATURES, Matcher, count_documents
-from rag_app.text_units import PassageUnits, read_passages
+from rag_app.reranking import matching
+from rag_app.reranking.matching import FEATURES, Matcher, count_documents
+from rag_app.reranking.text_units import PassageUnits, read_passages
 from rag_app.token_vectors import TokenVectors
 
 WORDS = ("[UNK]", "국회", "예산안", "의회", "비")

@@ -14,14 +14,14 @@ import huggingface_hub
 import numpy as np
 import pytest
 
-from rag_app import onnx_export
 from rag_app.compressors import CrossEncoderCompressor, load_reranker
 from rag_app.embeddings import load_embeddings
 from rag_app.models import OnnxBackend, ResolvedModel, model_fingerprint, resolve_model
-from rag_app.onnx_export import export_model
-from rag_app.onnx_folder import Export, export_lock, find_export, read_export, replacing, write_export
-from rag_app.onnx_models import batches
-from rag_app.onnx_quality import Quality, _compare
+from rag_app.onnx import export as onnx_export
+from rag_app.onnx.export import export_model
+from rag_app.onnx.folder import Export, export_lock, find_export, read_export, replacing, write_export
+from rag_app.onnx.models import batches
+from rag_app.onnx.quality import Quality, _compare
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning")
 
@@ -275,7 +275,7 @@ def test_a_hub_model_is_exported_beside_the_hub_s_cache(
 ) -> None:
     written()
     assets = partial(huggingface_hub.cached_assets_path, assets_dir=tmp_path / "assets")
-    monkeypatch.setattr("rag_app.onnx_folder.cached_assets_path", assets)
+    monkeypatch.setattr("rag_app.onnx.folder.cached_assets_path", assets)
     snapshot = Path(shutil.copytree(tiny_transformer, tmp_path / "snapshot"))
     of_commits = [ResolvedModel("owner/model", snapshot, "transformer", commit) for commit in ("a" * 40, "b" * 40)]
 
@@ -291,7 +291,7 @@ def test_a_folder_that_cannot_be_written_to_is_exported_elsewhere(
     tiny_transformer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assets = partial(huggingface_hub.cached_assets_path, assets_dir=tmp_path / "assets")
-    monkeypatch.setattr("rag_app.onnx_folder.cached_assets_path", assets)
+    monkeypatch.setattr("rag_app.onnx.folder.cached_assets_path", assets)
     monkeypatch.setattr("os.access", lambda path, mode: not Path(path).is_relative_to(tiny_transformer))
 
     with export_lock(resolve_model(tiny_transformer), "onnx") as folder:

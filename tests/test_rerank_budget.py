@@ -5,9 +5,9 @@ from time import perf_counter, sleep
 
 import pytest
 
-from rag_app.early_stop import EarlyStop
-from rag_app.rerank_budget import Limits, Pace, Spent, score_in_order
-from rag_app.score_cache import Scored
+from rag_app.reranking.budget import Limits, Pace, Spent, score_in_order
+from rag_app.reranking.early_stop import EarlyStop
+from rag_app.reranking.score_cache import Scored
 
 FALLING = [0.9, 0.3, 0.2, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]
 

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from rag_app.score_cache import ScoreCache, Scored, cache_key
+from rag_app.reranking.score_cache import ScoreCache, Scored, cache_key
 
 
 def test_a_score_is_found_by_question_passage_and_what_else_it_depends_on() -> None:

@@ -122,6 +122,20 @@ def test_a_filter_keeps_what_it_keeps_in_memory_and_never_under_returns(
         assert scores == [hit.score for hit in found][:3]
 
 
+def test_the_texts_of_a_key_are_told_whether_in_columns_or_not(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = index.snapshot.store
+    assert store.values("section") == ["경제", "날씨", "정치"]
+    assert store.values("doc_id") == sorted(str(a.id) for a in ARTICLES)
+    assert store.values("n") == store.values("missing") == []
+    index.add([article(400, section="과학", topics=["쌀", "밀"])])
+    assert index.snapshot.store.values("section") == ["경제", "과학", "날씨", "정치"]
+    assert index.snapshot.store.values("topics") == ["밀", "쌀"]
+    index.delete([str(a.id) for a in ARTICLES if a.metadata["section"] == "날씨"])
+    monkeypatch.setattr("rag_app.segments.Segment.record", None)  # no document is read
+    assert index.snapshot.store.values("section") == ["경제", "과학", "정치"]
+    assert store.values("section") == ["경제", "날씨", "정치"]
+
+
 def test_adding_and_deleting_are_seen_at_once_and_after_opening(index: Index) -> None:
     new = [article(number) for number in range(400, 460)]
     assert index.add([*new, ARTICLES[3]]) == Changes(added=60, skipped=1)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from rag_app.korean import bigrams
-from rag_app.text_units import bigram_codes, bigram_rarity, count_documents, read_passages, token_rarity
+from rag_app.reranking.text_units import bigram_codes, bigram_rarity, count_documents, read_passages, token_rarity
 from rag_app.token_vectors import TokenVectors, read_token_vectors
 
 

@@ -22,8 +22,7 @@ from rag_app.index import Index, open_index
 from rag_app.retrieval import build_retriever
 
 NEAREST = 10
-TOLERANCE = 1e-3
-"""Of cosines; also that of ANN-Benchmarks (https://github.com/erikbern/ann-benchmarks) for distances."""
+ROUNDING = 1e-6  # of a cosine, computed here and there
 _BATCH = 20_000
 
 
@@ -59,12 +58,9 @@ def nearest_cosines(task: dict[str, Any], embeddings: ModelEmbeddings) -> NDArra
 
 
 def _recall(found: Sequence[Sequence[Document]], task: dict[str, Any], embeddings: ModelEmbeddings) -> float:
-    """Return the share of the ten nearest that was found; what is as near as the tenth counts, as for ANN-Benchmarks.
-
-    Passages made of the same sentences are so near to each other that half precision may swap them.
-    """
+    """Return the share of the ten nearest, by vectors in full precision, that was found."""
     queries = embeddings.encode(task["questions"], query=True)
-    limits = nearest_cosines(task, embeddings) - TOLERANCE
+    limits = nearest_cosines(task, embeddings) - ROUNDING
     shares = []
     for query, documents, limit in zip(queries, found, limits, strict=True):
         cosines = embeddings.encode([searchable_text(document) for document in documents]) @ query

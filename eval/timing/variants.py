@@ -122,7 +122,7 @@ class Loop:
 def export_unchecked(models: Models, backend: Backend) -> None:
     """Export random weights without asking whether int8 ranks as they do: there is nothing that they rank."""
     if models.random and is_onnx(backend):
-        from rag_app.onnx_export import export_model
+        from rag_app.onnx.export import export_model
 
         export_model(models.embedding, backend, role="embeddings", check=False)
         export_model(models.reranker, backend, role="reranker", check=False)

@@ -3,9 +3,10 @@
 import json
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
@@ -15,7 +16,7 @@ from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from numpy.typing import ArrayLike, NDArray
 
-from rag_app.filters import Filter, matching_ids
+from rag_app.filters import Filter, matching_ids, texts_of
 from rag_app.generations import new_generation, open_generation, writing
 from rag_app.segmented import SEGMENTS, SegmentedDocuments, SegmentedVectors, open_segmented
 from rag_app.segments import DOCUMENTS_FILE, VECTORS_FILE, document_line
@@ -24,11 +25,17 @@ from rag_app.vectors import Vectors, unit_rows
 FORMAT = "faiss-store-1"
 
 
-class _State(NamedTuple):
-    """One version of the store, never changed: searches take it once and are untouched by later writes."""
+@dataclass(frozen=True)
+class _State:
+    """One version of the store, never changed: searches take it once and are untouched by later writes.
+
+    Attributes:
+        texts: What `FaissStore.values` has returned of it so far.
+    """
 
     documents: Mapping[str, Document]
     vectors: Vectors | SegmentedVectors
+    texts: dict[str, list[str]] = field(default_factory=dict)
 
 
 class FaissStore(VectorStore):
@@ -57,6 +64,21 @@ class FaissStore(VectorStore):
         """All documents by id, in the order they were added; a snapshot that later writes leave alone."""
         documents = self._state.documents
         return documents if isinstance(documents, SegmentedDocuments) else MappingProxyType(documents)
+
+    def values(self, key: str) -> list[str]:
+        """Return the different texts that documents have under a key of their metadata, in order; computed once.
+
+        They are those for which the filter ``{key: {"$in": [text]}}`` keeps a document.
+        """
+        state = self._state
+        if key not in state.texts:
+            documents = state.documents
+            if isinstance(documents, SegmentedDocuments):
+                found = documents.texts(key)
+            else:
+                found = set().union(*(texts_of(document.metadata.get(key)) for document in documents.values()))
+            state.texts[key] = sorted(found)
+        return list(state.texts[key])
 
     @property
     def dimension(self) -> int | None:

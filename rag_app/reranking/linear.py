@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
 from rag_app.embeddings import StaticEmbeddings, load_embeddings
-from rag_app.matching import FEATURES, Counts, Matcher
 from rag_app.model_folders import COUNTS, LINEAR_RERANKER, read_json
 from rag_app.models import EMBEDDED
+from rag_app.reranking.matching import FEATURES, Counts, Matcher
 
 _NUMBERS = ("first_stage", "scale", "bias")
 
@@ -27,7 +27,7 @@ class LinearReranker:
 
     Attributes:
         matcher: Measures the features.
-        weights: What each of `rag_app.matching.FEATURES` counts for, ``(len(FEATURES),)`` float64.
+        weights: What each of `rag_app.reranking.matching.FEATURES` counts for, ``(len(FEATURES),)`` float64.
         first_stage: What the score of the search before it counts for, on the scale of
             `rag_app.fusion.adaptive_sum`, 0 to 1.
         scale: With ``bias``, turns a logit into a probability: ``sigmoid(scale * logit + bias)``.
@@ -99,11 +99,11 @@ def write_linear_reranker(
 
     Args:
         folder: Where ``config.json`` and ``counts.safetensors`` are written.
-        weights: By name, what each of `rag_app.matching.FEATURES` counts for.
+        weights: By name, what each of `rag_app.reranking.matching.FEATURES` counts for.
         first_stage: See `LinearReranker`, as for the following.
         scale: More than 0.
         bias: See ``scale``.
-        counts: What `rag_app.matching.count_documents` returned for the same static model.
+        counts: What `rag_app.reranking.matching.count_documents` returned for the same static model.
         provenance: What it was fitted on and with, and its scores; must fit into JSON.
         model: The static model that was fitted with. One in a folder is found again only while it stays there.
 

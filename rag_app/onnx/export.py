@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_app.cross_encoders import PairModel, TorchCrossEncoder
 from rag_app.embeddings import ModelEmbeddings, TransformerEmbeddings, model_prompt
 from rag_app.models import (
     OnnxBackend,
@@ -30,8 +29,8 @@ from rag_app.models import (
     model_fingerprint,
     resolve_model,
 )
-from rag_app.onnx_embeddings import OnnxEmbeddings
-from rag_app.onnx_folder import (
+from rag_app.onnx.embeddings import OnnxEmbeddings
+from rag_app.onnx.folder import (
     GRAPH,
     TOKENIZER,
     Export,
@@ -42,8 +41,9 @@ from rag_app.onnx_folder import (
     replacing,
     write_export,
 )
-from rag_app.onnx_models import OnnxCrossEncoder, OnnxModel
-from rag_app.onnx_quality import WANTED, Quality, embedding_quality, reranker_quality
+from rag_app.onnx.models import OnnxCrossEncoder, OnnxModel
+from rag_app.onnx.quality import WANTED, Quality, embedding_quality, reranker_quality
+from rag_app.reranking.cross_encoders import PairModel, TorchCrossEncoder
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ def _serves(folder: Path, backend: OnnxBackend, *, check: bool, model: ResolvedM
                 f"{model.name!r} loses too much in int8: of its order on Korean news a rank correlation of "
                 f"{quality.spearman:.3f} is left and {quality.overlap:.2f} of the first ten passages, wanted "
                 f"{WANTED.spearman} and {WANTED.overlap}. Use the backend onnx, or take it as it is with "
-                "rag_app.onnx_export.export_model(name, check=False)."
+                "rag_app.onnx.export.export_model(name, check=False)."
             )
     return is_complete(folder)
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rag_app.embeddings import ModelEmbeddings, prompt_fingerprint, share_in_unknown, to_unit_length
 from rag_app.korean import normalise
-from rag_app.onnx_models import OnnxModel
+from rag_app.onnx.models import OnnxModel
 
 
 class OnnxEmbeddings(ModelEmbeddings):

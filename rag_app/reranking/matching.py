@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from rag_app.extractive import ASKS_TIME, HAS_TIME, QUESTION_WORDS
 from rag_app.korean import analyzer, normalise
-from rag_app.text_units import Counts as Counts
-from rag_app.text_units import PassageUnits, bigram_codes, bigram_rarity, read_passages, token_rarity
-from rag_app.text_units import count_documents as count_documents
+from rag_app.reranking.text_units import Counts as Counts
+from rag_app.reranking.text_units import PassageUnits, bigram_codes, bigram_rarity, read_passages, token_rarity
+from rag_app.reranking.text_units import count_documents as count_documents
 from rag_app.token_vectors import TokenVectors
 
 FEATURES = (

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from rag_app.korean import normalise
 from rag_app.models import ResolvedModel, check_korean
-from rag_app.onnx_folder import GRAPH, TOKENIZER, read_export
+from rag_app.onnx.folder import GRAPH, TOKENIZER, read_export
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -29,7 +29,7 @@ class OnnxModel:
     """The graph of a model with its tokenizer. Safe to share between threads.
 
     Args:
-        folder: What `rag_app.onnx_export.export_model` returns.
+        folder: What `rag_app.onnx.export.export_model` returns.
         model: The model it was made from, for messages.
         threads: Threads of one forward pass; as many as this process may use cores if None.
 
@@ -85,7 +85,7 @@ class OnnxModel:
 
     @property
     def is_checked(self) -> bool:
-        """Whether it gives what the model gives, as far as was measured; see `rag_app.onnx_export.export_model`."""
+        """Whether it gives what the model gives, as far as was measured; see `rag_app.onnx.export.export_model`."""
         return self.export.backend == "onnx" or self.export.quality is not None
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from rag_app.best_window import Spans
+from rag_app.reranking.best_window import Spans
 
 REMEMBERED = 16_384
 """How many scores a `ScoreCache` keeps, in about 5 MB: those of some 500 questions."""

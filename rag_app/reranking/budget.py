@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rag_app.early_stop import FIRST, EarlyStop, to_logits
-from rag_app.score_cache import Scored
+from rag_app.reranking.early_stop import FIRST, EarlyStop, to_logits
+from rag_app.reranking.score_cache import Scored
 
 StoppedBy = Literal["budget", "pairs", "bound"]
 """Why candidates were left unscored: the time was up, the pairs were, or none of them could change the first places."""

@@ -15,7 +15,7 @@ from filelock import FileLock
 from huggingface_hub import cached_assets_path
 
 from rag_app.models import OnnxBackend, ResolvedModel, model_fingerprint
-from rag_app.onnx_quality import Quality
+from rag_app.onnx.quality import Quality
 
 GRAPH = "model.onnx"
 TOKENIZER = "tokenizer.json"

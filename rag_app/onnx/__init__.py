@@ -1,0 +1,1 @@
+"""Transformers on onnxruntime: exported once, checked, and served without PyTorch."""

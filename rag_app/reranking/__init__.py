@@ -1,0 +1,1 @@
+"""What the rerankers of `rag_app.compressors` are made of."""
