@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,24 @@ PACKAGES = (
 )
 
 
-def describe_run(arguments: argparse.Namespace, argv: list[str] | None = None) -> dict[str, Any]:
+def describe_run(
+    arguments: argparse.Namespace,
+    argv: Sequence[str] | None = None,
+    *,
+    program: str = "eval.hit_rate",
+    packages: Iterable[str] = PACKAGES,
+) -> dict[str, Any]:
     """Return the details of `eval.results.Results`, without the seconds.
 
     Args:
         arguments: As they were parsed.
         argv: As they were given; those of this process if None.
+        program: What ``python -m`` ran.
+        packages: Whose versions matter.
     """
     given = sys.argv[1:] if argv is None else argv
     return {
-        "command": shlex.join(["python", "-m", "eval.hit_rate", *given]),
+        "command": shlex.join(["python", "-m", program, *given]),
         "arguments": {
             name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()
         },
@@ -40,6 +49,6 @@ def describe_run(arguments: argparse.Namespace, argv: list[str] | None = None) -
         "data": arguments.data if Path(arguments.data).is_file() else f"{arguments.data}, {arguments.split}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
-        "versions": versions(PACKAGES),
+        "versions": versions(packages),
         "machine": machine(),
     }

@@ -16,7 +16,6 @@ import argparse
 import signal
 import sys
 from functools import partial
-from pathlib import Path
 
 from eval import options
 from eval.benchmarking import Benchmarking
@@ -26,7 +25,7 @@ from eval.gate import gate, gate_text
 from eval.identity import identity
 from eval.machine import load_average
 from eval.preparing import Say, Setup, possible_systems, prepare
-from eval.report.folder import write_report, write_text
+from eval.report.folder import write_output, write_report
 from eval.report.screen import text_report
 from eval.results import Results
 from eval.run_folder import RunFolder
@@ -97,10 +96,8 @@ def _show(results: Results, arguments: argparse.Namespace, say: Say) -> None:
     """Show what was found, and write it as JSON where that is asked for; nothing if nothing was."""
     if results.protocols:
         say(f"\n{text_report(results)}")
-        if arguments.json == "-":
-            sys.stdout.write(to_json(results))
-        elif arguments.json:
-            write_text(Path(arguments.json), to_json(results))
+        if arguments.json:
+            write_output(arguments.json, to_json(results))
 
 
 def _begin_folder(setup: Setup, arguments: argparse.Namespace) -> RunFolder | None:

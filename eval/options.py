@@ -56,14 +56,14 @@ def check(arguments: argparse.Namespace) -> None:
         if getattr(arguments, option) not in (None, []):
             raise ValueError(f"--{option} is for the clean protocol. Leave it out, or give --protocol both")
     measures(arguments.k)
-    check_json(arguments.json)
+    check_output(arguments.json)
     if arguments.report:
         check_installed()
         RunFolder.check(arguments.report, overwrite=arguments.overwrite)
 
 
-def check_json(name: str | None) -> None:
-    """Raise what will keep ``--json`` from being written.
+def check_output(name: str | None, option: str = "--json") -> None:
+    """Raise what will keep a file from being written that an option names.
 
     Raises:
         OSError: It is a folder, or in one where nothing can be written.
@@ -71,7 +71,7 @@ def check_json(name: str | None) -> None:
     if name and name != "-":
         path = Path(name)
         if path.is_dir():
-            raise IsADirectoryError(f"--json names a folder, {path}. Name a file in it")
+            raise IsADirectoryError(f"{option} names a folder, {path}. Name a file in it")
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK):
             raise PermissionError(f"Cannot write {path}: no permission in the folder {path.parent}")
@@ -100,7 +100,7 @@ def add_data(parser: argparse.ArgumentParser, more: str = "") -> argparse._Argum
         "--limit",
         type=positive,
         metavar="N",
-        help="ask a random sample of N questions only (the tutorial protocol: instead of 1,000)",
+        help="ask a random sample of N questions only",
     )
     data.add_argument("--seed", type=int, default=0, help="of everything drawn at random (default: %(default)s)")
     data.add_argument("--text-column", metavar="NAME", help="column of --data that holds the passage")
@@ -154,7 +154,8 @@ def _add_measuring(measuring: argparse._ArgumentGroup) -> None:
         choices=(*PROTOCOLS, "both"),
         default="clean",
         help="clean (default): every text once, all splits' contexts as corpus, answerable questions, unanswerable "
-        "ones as a test of abstention; tutorial: as published, 1,000 questions and their contexts with duplicates",
+        "ones as a test of abstention; tutorial: as published, 1,000 questions (or --limit) and their contexts with "
+        "duplicates",
     )
     measuring.add_argument("--k", type=positive, default=10, help="where the measures cut off (default: %(default)s)")
     measuring.add_argument(

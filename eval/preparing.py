@@ -78,7 +78,7 @@ def prepare(arguments: argparse.Namespace, say: Say) -> Setup:
         data = load_retrieval_data(arguments.data, split=arguments.split, columns=columns)
         benchmarks = _benchmarks(arguments, data, columns)
         training = {source: load_retrieval_data(source, split="train") for source in arguments.trained_on}
-        if own := _own_training_part(arguments, columns, data):
+        if own := own_training_part(arguments, columns, data):
             training[f"{arguments.data}, train"] = own
     for protocol, benchmark in benchmarks.items():
         say(describe(protocol, benchmark, data))
@@ -140,15 +140,20 @@ def _benchmarks(arguments: argparse.Namespace, data: RetrievalData, columns: Col
     wanted = PROTOCOLS if arguments.protocol == "both" else (arguments.protocol,)
     benchmarks: dict[str, Benchmark] = {}
     if "clean" in wanted:
-        distractors = list(all_passages(arguments.data, columns=columns))
-        distractors += [document for source in arguments.distractors for document in load_passages(source)]
-        benchmarks["clean"] = clean(data, distractors, limit=arguments.limit, seed=arguments.seed)
+        benchmarks["clean"] = load_clean(arguments, data, columns)
     if "tutorial" in wanted:
         benchmarks["tutorial"] = tutorial(data, limit=arguments.limit)
     return benchmarks
 
 
-def _own_training_part(arguments: argparse.Namespace, columns: Columns, asked: RetrievalData) -> RetrievalData | None:
+def load_clean(arguments: argparse.Namespace, data: RetrievalData, columns: Columns) -> Benchmark:
+    """Return what the clean protocol asks of which corpus, with the distractors that the options name."""
+    distractors = list(all_passages(arguments.data, columns=columns))
+    distractors += [document for source in arguments.distractors for document in load_passages(source)]
+    return clean(data, distractors, limit=arguments.limit, seed=arguments.seed)
+
+
+def own_training_part(arguments: argparse.Namespace, columns: Columns, asked: RetrievalData) -> RetrievalData | None:
     """Return the train split of the data that are asked, where they have one and it is not what is asked."""
     if arguments.split == "train" or not (arguments.data in NAMED or Path(arguments.data).is_dir()):
         return None

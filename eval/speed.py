@@ -4,6 +4,7 @@
     python -m eval.speed --data odqa_ko --json speed.json
     python -m eval.speed --embedding models/mrc --reranker models/reranker --data validation.jsonl
     python -m eval.speed --parts sizes --sizes 10000,100000,1000000 --plot speed.svg
+    taskset -c 0-3 python -m eval.speed    (on four cores only)
 
 Parts:
   same_weights  the tutorial's loop (one question at a time: encode, flat L2 search, 30 pairs, predict; float32)
@@ -12,7 +13,8 @@ Parts:
   quality       the embedded models with the default reranking against scoring all 30 in full
   default       the embedded models answering questions against the loop encoding them alone
   cold_start    from the start of a process to its first answer
-  peers         beside FAISS, EnsembleRetriever and CrossEncoderReranker of LangChain, on the same models
+  peers         beside FAISS, EnsembleRetriever and CrossEncoderReranker of LangChain, on the same models; needs
+                pip install 'korean-rag[community]', and without it shows ours alone
   sizes         indexing, memory, time and recall as the corpus grows
 
 What is compared is measured in turns, round by round; figures are medians, with the lowest and highest round. Times
@@ -20,23 +22,24 @@ hold for this machine only. Ctrl-C stops it: what is measured until then is show
 """
 
 import argparse
+import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
 from eval.options import INTERRUPTED
-from eval.report.folder import write_text
+from eval.preparing import timing
+from eval.report.folder import write_output
 from eval.timing.beside_peers import measure_peers
 from eval.timing.cold import measure_cold_starts
 from eval.timing.curve import cost_curve
 from eval.timing.defaults import measure_default_quality, measure_default_speed
-from eval.timing.options import check, parser, use_cores
-from eval.timing.record import begin, finish, to_json
+from eval.timing.options import check, parser
+from eval.timing.record import begin, finish
 from eval.timing.report import text_report
 from eval.timing.same_weights import measure_same_weights
 from eval.timing.setup import Found, Setup, load_setup
@@ -66,7 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             try:
                 check(arguments)
-                use_cores(arguments.cores)
                 setup = load_setup(arguments, Path(folder))
             except (ImportError, OSError, ValueError) as error:
                 program.error(str(error))
@@ -74,7 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             # 2. Parts
             for name in arguments.parts:
-                _measure(name, setup, report)
+                print(f"Measuring {name}", file=sys.stderr)
+                with timing(report["seconds"], name):
+                    PARTS[name](setup, report.setdefault(name, {}))
         except (KeyboardInterrupt, Exception) as error:  # what is finished is shown before anything else
             interruption = error
 
@@ -92,20 +96,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(name: str, setup: Setup, report: dict[str, Any]) -> None:
-    print(f"Measuring {name}", file=sys.stderr)
-    start = perf_counter()
-    PARTS[name](setup, report.setdefault(name, {}))
-    report["seconds"][name] = perf_counter() - start
-
-
 def _write(report: dict[str, Any], arguments: argparse.Namespace) -> None:
-    if arguments.json == "-":
-        sys.stdout.write(to_json(report))
-    elif arguments.json:
-        write_text(Path(arguments.json), to_json(report))
+    if arguments.json:
+        write_output(arguments.json, json.dumps(report, ensure_ascii=False, indent=2) + "\n")
     if arguments.plot and (curve := cost_curve(report.get("sizes", {}))):
-        write_text(arguments.plot, curve)
+        write_output(arguments.plot, curve)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ from typing import Any
 from eval.analyses import SERVING, Candidate, Measured, candidates, measure
 from eval.known_items import known_items
 from eval.metrics import measures
-from eval.options import INTERRUPTED, add_data, check_json, positive, program
+from eval.options import INTERRUPTED, add_data, check_output, positive, program
 from eval.protocols import Benchmark, clean
 from eval.report.cells import ms, p_text, signed, with_interval
-from eval.report.folder import write_text
+from eval.report.folder import write_output
 from eval.results import Pair
 from eval.statistics import compare_all, interval
 from rag_app.data.questions import all_passages, load_passages, load_retrieval_data
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # 2. Data and tokenizers: whatever is wrong with them shows before anything slow begins
         try:
             measures(arguments.k)
-            check_json(arguments.json)
+            check_output(arguments.json)
             table = candidates(analyzer(), arguments.tokenizer)
             made = not asks_questions(arguments.data)
             benchmark = _load_benchmark(arguments, made=made)
@@ -95,11 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "complete": not interrupted,
             }
             report = {"analyses": to_json(measured, changes, len(passages)), **details}
-            text = json.dumps(report, ensure_ascii=False, indent=2) + "\n"
-            if arguments.json == "-":
-                sys.stdout.write(text)
-            else:
-                write_text(Path(arguments.json), text)
+            write_output(arguments.json, json.dumps(report, ensure_ascii=False, indent=2) + "\n")
     if interrupted:
         missing = ", ".join(name for name in table if name not in measured) or "anything"
         print(f"\nInterrupted. Finished: {', '.join(measured) or 'nothing'}. Not measured: {missing}.", file=sys.stderr)

@@ -7,16 +7,21 @@ if TYPE_CHECKING:
     from rag_app.chain import build_chain
     from rag_app.chat_models import load_chat_model
     from rag_app.check import check_index
+    from rag_app.collapsing import CollapseDuplicates
     from rag_app.compressors import CrossEncoderCompressor, LinearCompressor, load_reranker
     from rag_app.documents import load_documents, make_document
     from rag_app.embeddings import StaticEmbeddings, TransformerEmbeddings, load_embeddings
     from rag_app.index import Index, build_index, open_index
     from rag_app.lexical import LexicalIndex, LexicalRetriever
+    from rag_app.merging import MergePassages
+    from rag_app.news import NewsSense
+    from rag_app.onnx.embeddings import OnnxEmbeddings
     from rag_app.passages import split_documents
     from rag_app.retrieval import HybridRetriever, build_retriever
     from rag_app.stores.faiss import FaissStore
 
 _MODULES = {
+    "CollapseDuplicates": "collapsing",
     "CrossEncoderCompressor": "compressors",
     "FaissStore": "stores.faiss",
     "HybridRetriever": "retrieval",
@@ -24,6 +29,9 @@ _MODULES = {
     "LexicalIndex": "lexical",
     "LexicalRetriever": "lexical",
     "LinearCompressor": "compressors",
+    "MergePassages": "merging",
+    "NewsSense": "news",
+    "OnnxEmbeddings": "onnx.embeddings",
     "StaticEmbeddings": "embeddings",
     "TransformerEmbeddings": "embeddings",
     "build_chain": "chain",
@@ -40,6 +48,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "CollapseDuplicates",
     "CrossEncoderCompressor",
     "FaissStore",
     "HybridRetriever",
@@ -47,6 +56,9 @@ __all__ = [
     "LexicalIndex",
     "LexicalRetriever",
     "LinearCompressor",
+    "MergePassages",
+    "NewsSense",
+    "OnnxEmbeddings",
     "StaticEmbeddings",
     "TransformerEmbeddings",
     "build_chain",

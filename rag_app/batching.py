@@ -80,7 +80,10 @@ class Batcher(Generic[Item, Result]):
         with self._lock:
             more = self._busy = bool(self._waiting)
         if more:
-            threading.Thread(target=self._drain, name="batch", daemon=False).start()
+            try:
+                threading.Thread(target=self._drain, name="batch", daemon=False).start()
+            except RuntimeError:  # no more threads are to be had; those who wait must not do so for ever
+                self._drain()
 
     def _drain(self) -> None:
         pause = 0.0

@@ -44,7 +44,8 @@ class ByWord:
         missing = (zip(words, found[place], strict=True) for place, words in incomplete.items())
         learned = self._learn({word for word, units in chain.from_iterable(missing) if units is None})
         for place, words in incomplete.items():
-            found[place] = [learned.get(word) or units for word, units in zip(words, found[place], strict=True)]
+            pairs = zip(words, found[place], strict=True)
+            found[place] = [learned[word] if units is None else units for word, units in pairs]
         return [" ".join(filter(None, units)) for units in found]
 
     def _learn(self, words: set[str]) -> Units:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rag_app.index import Index
 
 OK, FAILED, PARTLY, INTERRUPTED = 0, 1, 3, 130
+_MOST = 1_000_000  # results, days and so on: tantivy stops the process when it is asked for very many
 _COLUMNS = {"text": "본문", "title": "제목", "date": "날짜", "section": "분야", "source": "출처"}
 
 
@@ -32,11 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     locale = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
     say = choose_language(_asked_language(arguments), os.environ.get("RAG_LANG"), *locale)
+    options = argparse.Namespace(command=None)
     try:
         options = _parser(load_settings(), say).parse_args(arguments)
         return int(options.run(options, say))
     except KeyboardInterrupt:
         print(say("멈췄습니다. 색인은 그대로입니다.", "Stopped. The index is as it was."), file=sys.stderr)
+        if options.command in ("index", "add") and (options.index / "spool").is_dir():
+            kept = say(
+                "만든 벡터는 남아 있어, 같은 명령이 이어서 합니다.", "Its vectors are kept: the same command goes on."
+            )
+            print(kept, file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -201,7 +208,7 @@ def _add_sources(parser: argparse.ArgumentParser, say: Say) -> None:
         parser.add_argument(
             f"--{field}-column",
             metavar="NAME",
-            help=say(f"csv와 jsonl에서 {korean}이 든 열", f"column of csv and jsonl files that holds the {field}"),
+            help=say(f"csv와 jsonl에서 {korean} 열의 이름", f"column of csv and jsonl files that holds the {field}"),
         )
     parser.add_argument("--quiet", action="store_true", help=say("진행 막대 없이", "no progress bar"))
 
@@ -231,15 +238,18 @@ def _add_question(parser: argparse.ArgumentParser, settings: Settings, say: Say)
         default=settings.rerank_budget_ms,
         metavar="MS",
         help=say(
-            "재순위에 쓸 시간(밀리초); 다 쓰면 나머지는 찾은 순서대로 둡니다",
-            "milliseconds for reranking; what is left then stays in the order of the search",
+            "재순위에 쓸 시간(밀리초, RAG_RERANK_BUDGET_MS); 다 쓰면 나머지는 찾은 순서대로 둡니다",
+            "milliseconds for reranking (RAG_RERANK_BUDGET_MS); what is left then stays in the order of the search",
         ),
     )
     parser.add_argument(
         "--collapse",
         action="store_true",
         default=settings.collapse,
-        help=say("거의 같은 기사는 하나로 묶습니다", "let one article stand for those that nearly repeat it"),
+        help=say(
+            "거의 같은 기사는 하나로 묶습니다 (RAG_COLLAPSE)",
+            "let one article stand for those that nearly repeat it (RAG_COLLAPSE)",
+        ),
     )
     parser.add_argument(
         "--infer-filters",
@@ -266,14 +276,20 @@ def _add_question(parser: argparse.ArgumentParser, settings: Settings, say: Say)
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"want a number of at least 1, got {text}")
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if not 1 <= value <= _MOST:
+        raise argparse.ArgumentTypeError(f"want a number from 1 to {_MOST}, got {text}")
     return value
 
 
 def _milliseconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < inf:
         raise argparse.ArgumentTypeError(f"want milliseconds above 0, got {text}")
     return value

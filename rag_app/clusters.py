@@ -1,6 +1,6 @@
 """Approximate search by inverted lists (FAISS IVF), as wide as it must be to find what an exact scan finds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ FORMS = {"ivf": "SQfp16", "rabitq": "RaBitQ"}
 """What each form keeps of a vector in its lists: all of it, or a bit for each dimension, by which to choose."""
 _PER_LIST = 30  # vectors to train on for each list
 _NEAREST = 10
+_FAR = 100  # what the ten nearest under a filter are among
+_SURE = 0.985  # of those; documents that a filter keeps lie less evenly than a tenth of all would
 _FIRST_PROBES = 8
 _DEPTHS = {"ivf": (1,), "rabitq": (40, 160, 640)}  # how many of RaBitQ's best are compared exactly, for each wanted
 
@@ -28,6 +30,7 @@ class Tuning(NamedTuple):
     Attributes:
         lists: How many lists there are.
         probes: How many of them are read for a question.
+        filtered: How many under a filter: the ten nearest of a tenth of all are as far away as the 100 nearest of all.
         depth: How many candidates are compared exactly, for each hit of the ten wanted.
         recall: The share of the ten nearest, as an exact scan has them, that the sampled questions find.
         passages: How many passages there were when it was measured.
@@ -36,6 +39,7 @@ class Tuning(NamedTuple):
 
     lists: int
     probes: int
+    filtered: int
     depth: int
     recall: float
     passages: int
@@ -120,7 +124,7 @@ class Clusters:
             mask: Which rows may be found; all if None.
         """
         wanted = k if tuning.depth == 1 else max(2 * k, _NEAREST * tuning.depth)
-        probes = min(tuning.probes, tuning.lists)
+        probes = tuning.probes if mask is None else tuning.filtered
         parameters = mask_parameters(mask, faiss.SearchParametersIVF, nprobe=probes)
         with one_thread():
             scores, rows = self.index.search(query, wanted, params=parameters)
@@ -136,26 +140,44 @@ class Clusters:
         self, questions: NDArray[np.float32], passages: int, exact: Exact, refine: Refine, *, recall: float = RECALL
     ) -> Tuning:
         """Return how wide a search must be for the questions to reach a recall; of all that do, the narrowest."""
-        wanted = exact(questions, _NEAREST)
+        far = exact(questions, _FAR)
         lists = int(self.index.nlist)
-        best = Tuning(lists, lists, _DEPTHS[self.form][-1], 0.0, passages)
+        best = Tuning(lists, lists, lists, _DEPTHS[self.form][-1], 0.0, passages)
         for depth in _DEPTHS[self.form]:
-            probes = _FIRST_PROBES
-            while True:
-                tuning = Tuning(lists, min(probes, lists), depth, 0.0, passages)
-                tuning = tuning._replace(recall=self._recall(questions, wanted, tuning, refine))
+            for probes in _widths(lists):
+                tuning = Tuning(lists, probes, lists, depth, 0.0, passages)
+                tuning = tuning._replace(recall=self._recall(questions, far[:, :_NEAREST], tuning, refine))
                 best = max(best, tuning, key=lambda one: one.recall)
                 if tuning.recall >= recall:
-                    return tuning
-                if probes >= lists:
-                    break
-                probes = probes * 3 // 2
+                    return self._tune_filtered(questions, far, tuning, refine)
         return best
+
+    def _tune_filtered(
+        self, questions: NDArray[np.float32], far: NDArray[np.int64], tuning: Tuning, refine: Refine
+    ) -> Tuning:
+        """Return how wide a search must be under a filter, besides."""
+        for probes in _widths(tuning.lists):
+            if (
+                probes >= tuning.probes
+                and self._recall(questions, far, tuning._replace(probes=probes), refine) >= _SURE
+            ):
+                return tuning._replace(filtered=probes)
+        return tuning
 
     def _recall(
         self, questions: NDArray[np.float32], wanted: NDArray[np.int64], tuning: Tuning, refine: Refine
     ) -> float:
-        found = (self.search(question[np.newaxis], _NEAREST, tuning, refine)[0] for question in questions)
+        k = wanted.shape[1]
+        found = (self.search(question[np.newaxis], k, tuning, refine)[0] for question in questions)
         pairs = zip(found, wanted, strict=True)
         shares = [np.isin(rows, one).sum() / max(1, (one >= 0).sum()) for rows, one in pairs]
         return round(float(np.mean(shares)), 4)
+
+
+def _widths(lists: int) -> Iterator[int]:
+    """Yield the numbers of lists that are tried: each half as many again as the one before, last of all every list."""
+    probes = _FIRST_PROBES
+    while probes < lists:
+        yield probes
+        probes = probes * 3 // 2
+    yield lists

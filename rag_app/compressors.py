@@ -28,6 +28,7 @@ from rag_app.models import (
     is_onnx,
     load_cross_encoder,
     model_fingerprint,
+    resolve_kind,
     resolve_model,
 )
 from rag_app.onnx.models import OnnxCrossEncoder
@@ -226,7 +227,8 @@ class CrossEncoderCompressor(RerankingCompressor):
         return sum(self._pairs.count_tokens([query, passage])) + self._pairs.special_tokens <= self.window
 
     def _depends_on(self, documents: Sequence[Document]) -> Sequence[Any]:
-        return [self.window_tokens] * len(documents)
+        # The same text under a title, and with the title in it, has its windows elsewhere.
+        return [(self.window_tokens, len(document.page_content)) for document in documents]
 
     def _score(self, question: str, documents: Sequence[Document], depends: Sequence[Any]) -> list[Scored]:
         texts = [searchable_text(document) for document in documents]
@@ -380,5 +382,5 @@ def _load(
     if is_onnx(backend):
         from rag_app.onnx.export import load_onnx_model
 
-        return OnnxCrossEncoder(load_onnx_model(resolved, backend, threads=threads))
+        return OnnxCrossEncoder(load_onnx_model(resolve_kind(resolved, "cross-encoder"), backend, threads=threads))
     return load_cross_encoder(resolved, device=device, backend=backend or "torch")

@@ -26,6 +26,7 @@ from rag_app.models import (
     load_sentence_transformer,
     load_static_model,
     model_fingerprint,
+    resolve_kind,
     resolve_model,
 )
 from rag_app.token_vectors import TokenVectors
@@ -332,6 +333,7 @@ def _load_transformer(
     if is_onnx(backend):
         from rag_app.onnx.export import load_onnx_model
 
+        resolved = resolve_kind(resolved, "sentence-transformer", "transformer")
         return load_onnx_model(resolved, backend, threads=threads)
     return load_sentence_transformer(resolved, device=device, backend=backend or "torch")
 

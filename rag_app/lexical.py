@@ -21,14 +21,16 @@ from pydantic import ConfigDict, Field, SkipValidation
 from rag_app.by_word import ByWord, join_units, morphemes_by_word
 from rag_app.documents import searchable_text
 from rag_app.filters import Filter, matching_ids
-from rag_app.id_hashes import HashFilter, hash_id
+from rag_app.id_hashes import HashedIds, HashFilter, hash_id
 from rag_app.korean import Analyzer, marked_bigrams, normalise
-from rag_app.metadata_terms import metadata_terms
+from rag_app.metadata_terms import TermCondition, TermFilter, metadata_terms
 from rag_app.stages import with_stage
 
 K1 = 1.2  # Tantivy's constant, which it does not let one change
 _HEAP_BYTES = 256_000_000
-_FEW = 1000  # ids that are named to Tantivy; of more, what it finds is looked up among them
+_NAMED = 100  # ids that are named to Tantivy, which takes 20 microseconds for each
+_DEEP = 4000  # hits that are looked through for the k wanted, where a filter keeps many, a microsecond each
+_TERMS = 4000  # terms of metadata that are named to Tantivy, where a filter keeps few
 _EVERY = "every"  # a field with the same term in every passage: its frequency counts deleted ones too, as BM25 does
 _KEY = "key"  # the hash of the id, which can be read for many hits at once
 _METADATA = "metadata"  # see `rag_app.metadata_terms`
@@ -237,10 +239,7 @@ class LexicalIndex:
             for (field, unit), weight in terms.items()
         )
         parsed = tantivy.Query.boolean_query([(tantivy.Occur.Should, query) for query in queries])
-        if isinstance(ids, HashFilter) and len(ids) > _FEW:
-            found = _search_deeper(searcher, parsed, k, ids, len(ids) / searcher.num_docs)
-        else:
-            found = searcher.search(_among(schema, parsed, ids), limit=k, count=False).hits
+        found = _search_among(searcher, schema, parsed, k, ids)
         bound = _upper_bound(searcher, terms)
         hits = [LexicalHit(searcher.doc(address)["id"][0], score, min(1.0, score / bound)) for score, address in found]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
@@ -312,23 +311,54 @@ def _table(analyses: Analyzer | Mapping[str, Analysis]) -> Mapping[str, Analysis
     return table
 
 
-def _among(schema: tantivy.Schema, query: tantivy.Query, ids: Collection[str] | None) -> tantivy.Query:
-    if ids is None:
-        return query
-    if len(ids) <= _FEW_IDS:  # quicker than a set, for which Tantivy walks through its dictionary
-        terms = [(tantivy.Occur.Should, tantivy.Query.term_query(schema, "id", id_, "basic")) for id_ in ids]
-        wanted = tantivy.Query.boolean_query(terms)
-    else:
-        wanted = tantivy.Query.term_set_query(schema, "id", list(ids))
-    allowed = tantivy.Query.const_score_query(wanted, 0.0)
+def _search_among(
+    searcher: tantivy.Searcher, schema: tantivy.Schema, query: tantivy.Query, k: int, ids: Collection[str] | None
+) -> list[tuple[float, tantivy.DocAddress]]:
+    """Return the k best hits among some ids, in whichever way is the fastest."""
+    if ids is not None and len(ids) > _NAMED:
+        depth = _depth(searcher, k, ids)
+        if depth > _DEEP and (conditions := _by_terms(ids)) is not None:
+            query = _with_terms(schema, query, conditions)
+        elif depth <= max(_DEEP, len(ids)):
+            hashed = ids if isinstance(ids, HashFilter) else HashedIds(set(ids))
+            return _search_deeper(searcher, query, k, hashed, depth)
+        else:
+            query = _with_ids(schema, query, ids)
+    elif ids is not None:
+        query = _with_ids(schema, query, ids)
+    return searcher.search(query, limit=k, count=False).hits
+
+
+def _depth(searcher: tantivy.Searcher, k: int, ids: Collection[str]) -> int:
+    """Return how many hits should hold k of some ids."""
+    return int(1.5 * k * searcher.num_docs / len(ids)) + k
+
+
+def _by_terms(ids: Collection[str]) -> Sequence[TermCondition] | None:
+    """Return what terms of metadata tell ids; None if they do not, or are too many."""
+    conditions = ids.conditions if isinstance(ids, TermFilter) else None
+    if conditions is None or sum(len(condition.terms) for condition in conditions) > _TERMS:
+        return None
+    return conditions
+
+
+def _with_ids(schema: tantivy.Schema, query: tantivy.Query, ids: Collection[str]) -> tantivy.Query:
+    allowed = tantivy.Query.const_score_query(tantivy.Query.term_set_query(schema, "id", list(ids)), 0.0)
     return tantivy.Query.boolean_query([(tantivy.Occur.Must, query), (tantivy.Occur.Must, allowed)])
 
 
+def _with_terms(schema: tantivy.Schema, query: tantivy.Query, conditions: Iterable[TermCondition]) -> tantivy.Query:
+    clauses = [(tantivy.Occur.Must, query)]
+    for terms, wanted in conditions:
+        some = tantivy.Query.const_score_query(tantivy.Query.term_set_query(schema, _METADATA, terms), 0.0)
+        clauses.append((tantivy.Occur.Must if wanted else tantivy.Occur.MustNot, some))
+    return tantivy.Query.boolean_query(clauses)
+
+
 def _search_deeper(
-    searcher: tantivy.Searcher, query: tantivy.Query, k: int, ids: HashFilter, share: float
+    searcher: tantivy.Searcher, query: tantivy.Query, k: int, ids: HashFilter, depth: int
 ) -> list[tuple[float, tantivy.DocAddress]]:
     """Return the k best hits among many ids: as many hits as should hold k of them, more if they do not."""
-    depth = int(1.5 * k / share) + k
     while True:
         hits = searcher.search(query, limit=min(depth, searcher.num_docs), count=False).hits
         keys = np.array(searcher.fast_field_values(_KEY, [address for _, address in hits]), np.uint64)

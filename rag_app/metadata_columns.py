@@ -82,6 +82,10 @@ class Columns:
                 kept &= self._table(key, condition)[self._codes[self._rows[key]]]
         return kept
 
+    def distinct(self, key: str) -> list[Any] | None:
+        """Return the different values under a key; None where that takes the documents."""
+        return None if key in self._dropped else self.values.get(key, [])
+
     def texts(self, key: str, kept: NDArray[np.bool_]) -> set[str] | None:
         """Return the different texts that some documents have under a key; None where that takes the documents."""
         if key in self._dropped:

@@ -1,9 +1,9 @@
 """Metadata as terms of the lexical index, by which it finds what a filter keeps without being named every passage."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rag_app.filters import holds
 from rag_app.id_hashes import hash_id
@@ -22,10 +22,21 @@ class TermCondition(NamedTuple):
     wanted: bool
 
 
+@runtime_checkable
+class TermFilter(Protocol):
+    """Ids of passages that are told by their metadata.
+
+    Attributes:
+        conditions: All must hold; None if they cannot be told so.
+    """
+
+    conditions: Sequence[TermCondition] | None
+
+
 def metadata_terms(metadata: Mapping[str, Any]) -> list[int]:
     """Return a number for each value of metadata that can have a column; see `rag_app.metadata_columns`."""
     return [
-        _term(key, type(value), value)
+        _term(key, type(value).__name__, value)
         for key, value in metadata.items()
         if key not in NOT_KEPT and isinstance(value, SCALARS)
     ]
@@ -40,10 +51,10 @@ def term_condition(key: str, values: Iterable[Any], condition: Any) -> TermCondi
         condition: See `rag_app.filters`.
     """
     wanted = not holds(None, condition)
-    terms = [_term(key, type(value), value) for value in values if holds(value, condition) == wanted]
+    terms = [_term(key, type(value).__name__, value) for value in values if holds(value, condition) == wanted]
     return TermCondition(terms, wanted)
 
 
 @lru_cache(maxsize=65_536)
-def _term(key: str, kind: type, value: Any) -> int:  # the kind tells 1, 1.0 and True apart, which are equal
+def _term(key: str, kind: str, value: Any) -> int:  # the kind tells 1, 1.0 and True apart, which are equal
     return hash_id(f"{key}\0{json.dumps(value)}")

@@ -157,7 +157,7 @@ def load_static_model(name: str | Path | ResolvedModel) -> TokenVectors:
     Raises:
         ValueError: The model is not static, or its tokenizer loses Korean; and what `resolve_model` raises.
     """
-    resolved = _resolve(name, "static")
+    resolved = resolve_kind(name, "static")
     model = read_token_vectors(resolved.folder)
     check_korean(lambda text: model.tokenizer.encode(text, add_special_tokens=False).ids, model.unknown, resolved)
     return model
@@ -186,7 +186,7 @@ def load_sentence_transformer(
         ValueError: The model is a reranker, or its tokenizer loses Korean, or float16 is wanted of a CPU; and what
             `resolve_model` raises.
     """
-    resolved = _resolve(name, "static", "sentence-transformer", "transformer")
+    resolved = resolve_kind(name, "static", "sentence-transformer", "transformer")
     _require_torch(resolved)
     from sentence_transformers import SentenceTransformer
 
@@ -234,7 +234,7 @@ def load_cross_encoder(
             wanted of a CPU; and what `resolve_model` raises.
     """
     encoders: tuple[Kind, ...] = ("sentence-transformer", "transformer") if new_head else ()
-    resolved = _resolve(name, "cross-encoder", *encoders)
+    resolved = resolve_kind(name, "cross-encoder", *encoders)
     _require_torch(resolved)
     from sentence_transformers import CrossEncoder
 
@@ -278,7 +278,12 @@ def _digest(folder: Path, stamps: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
-def _resolve(name: str | Path | ResolvedModel, *kinds: Kind) -> ResolvedModel:
+def resolve_kind(name: str | Path | ResolvedModel, *kinds: Kind) -> ResolvedModel:
+    """Find a model of one of some kinds; see `resolve_model`.
+
+    Raises:
+        ValueError: It is of another kind; and what `resolve_model` raises.
+    """
     resolved = name if isinstance(name, ResolvedModel) else resolve_model(name)
     if resolved.kind in kinds:
         return resolved

@@ -168,7 +168,7 @@ class HybridRetriever(BaseRetriever):
             found["dense"] = cosines
         stage_ranks = {stage: ranks(scores) for stage, scores in found.items()}
         fused = FUSIONS[self.fusion](found, self.weights)
-        best = max(fused.values(), default=0.0)
+        best = abs(max(fused.values(), default=0.0))  # standardised scores can all be below 0
         gains = self.news.gains(question, fused, snapshot.store.documents)
         fused |= {id_: fused[id_] + gain * best for id_, gain in gains.items()}
         results = []

@@ -6,7 +6,7 @@ approximate search reads. A document's row is its place in all segments one afte
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, ValuesView
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from rag_app.clusters import Clusters, Tuning
 from rag_app.filters import Filter, check_filter
 from rag_app.id_hashes import hash_ids
+from rag_app.metadata_terms import TermCondition, term_condition
 from rag_app.segments import Segment, SegmentWriter, mask_parameters
 from rag_app.vectors import unit_rows
 
 SEGMENTS = "segments"
 GONE_FILE = "gone.npy"
 CLUSTERS_FILE = "clusters.faiss"
-_EXACT_SHARE = 0.05  # a filter that keeps less is scanned exactly
+EXACT_KEPT = 50_000
+"""The most documents that are compared one by one where a filter keeps no more; lists would not be faster."""
+_MOST_SELECTIONS = 16  # that are remembered, a byte for each document, as the same filter is asked for again and again
 _BATCH = 4096
 
 
@@ -88,11 +91,15 @@ class Selection(Collection[str]):
 
     Attributes:
         mask: Which rows are kept, ``(rows,)``.
+        conditions: What the filter asks of the terms of metadata; None if it cannot be told by them.
     """
 
-    def __init__(self, segments: Segments, mask: NDArray[np.bool_]) -> None:
+    def __init__(
+        self, segments: Segments, mask: NDArray[np.bool_], conditions: Sequence[TermCondition] | None = None
+    ) -> None:
         self._segments = segments
         self.mask = mask
+        self.conditions = conditions
         self._count = int(np.count_nonzero(mask))
 
     def __len__(self) -> int:
@@ -118,6 +125,7 @@ class SegmentedDocuments(Mapping[str, Document]):
 
     def __init__(self, segments: Segments) -> None:
         self.segments = segments
+        self._selections: dict[str, Selection] = {}
 
     def __len__(self) -> int:
         return len(self.segments.gone) - int(np.count_nonzero(self.segments.gone))
@@ -166,9 +174,31 @@ class SegmentedDocuments(Mapping[str, Document]):
         Raises:
             ValueError: The filter names an unknown operator.
         """
-        check_filter(filter)
+        if callable(filter):
+            return self._match(filter)
+        if (selection := self._selections.get(name := repr(filter))) is None:
+            check_filter(filter)
+            selection = self._match(filter)
+            if len(self._selections) >= _MOST_SELECTIONS:
+                self._selections = {}
+            self._selections[name] = selection
+        return selection
+
+    def _match(self, filter: Filter) -> Selection:
         mask = np.concatenate([part.matches(filter) for part in self.segments.parts])
-        return Selection(self.segments, mask & ~self.segments.gone)
+        return Selection(self.segments, mask & ~self.segments.gone, self._conditions(filter))
+
+    def _conditions(self, filter: Filter) -> list[TermCondition] | None:
+        if callable(filter):
+            return None
+        conditions = []
+        for key, condition in filter.items():
+            values = [part.values(key) for part in self.segments.parts]
+            if None in values:
+                return None
+            known = chain.from_iterable(found for found in values if found is not None)
+            conditions.append(term_condition(key, known, condition))
+        return conditions
 
     def texts(self, key: str) -> set[str]:
         """Return the different texts that the documents have under a key of their metadata."""
@@ -277,7 +307,7 @@ class SegmentedVectors:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if k < 1:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
-        if self.clusters is not None and self.tuning is not None and kept > _EXACT_SHARE * len(self):
+        if self.clusters is not None and self.tuning is not None and (kept > EXACT_KEPT or kept == len(self)):
             only = None if kept == len(self) else mask  # what is deleted is in no list
             rows, cosines = self.clusters.search(query, k, self.tuning, self.refine, only)
             if len(rows) >= k:

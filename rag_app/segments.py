@@ -156,6 +156,10 @@ class Segment:
             found = np.fromiter((matches(record["metadata"], filter) for record in records), np.bool_, len(self))
         return found
 
+    def values(self, key: str) -> list[Any] | None:
+        """Return the different values under a key of metadata, also of documents that are deleted; None if unknown."""
+        return self._columns.distinct(key)
+
     def texts(self, key: str, kept: NDArray[np.bool_]) -> set[str]:
         """Return the different texts under a key of metadata of the documents that a mask keeps."""
         found = self._columns.texts(key, kept)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from rag_app.models import Backend
+from rag_app.models import OnnxBackend, TorchBackend
 
 NONE = "none"
 """What one says instead of a reranker's name to go without."""
@@ -29,9 +29,9 @@ class Settings(BaseSettings):
     """The embedding model a new index is built with: ``embedded``, a folder, or a Hub id."""
     reranker: Annotated[str | None, BeforeValidator(name_or_none)] = "embedded"
     """``embedded``, a folder, a Hub id, or ``none``, which leaves the order of the search."""
-    backend: Backend | None = None
+    backend: Literal[TorchBackend, OnnxBackend] | None = None
     """What transformers run on: ``torch``, ``torch-bf16``, ``torch-fp16``, ``onnx`` or ``onnx-int8``."""
-    rerank_budget_ms: float | None = Field(default=None, gt=0)
+    rerank_budget_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Milliseconds after which the reranker scores no further passage; none for any time."""
     collapse: bool = False
     """Whether one article stands for others that nearly repeat it."""

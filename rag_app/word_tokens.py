@@ -48,11 +48,15 @@ class WordTokens:
             yield from self._tokenize(texts)
             return
         known = self._known
-        split = [text.split() for text in texts]
-        new = list(dict.fromkeys(word for words in split for word in words if word not in known))
+        found = [list(map(known.get, text.split())) for text in texts]
+        incomplete = {place: texts[place].split() for place, ids in enumerate(found) if None in ids}
+        pairs = (pair for place, words in incomplete.items() for pair in zip(words, found[place], strict=True))
+        new = list(dict.fromkeys(word for word, ids in pairs if ids is None))
         known.update(zip(new, (ids.tobytes() for ids in self._tokenize(new)), strict=True))
-        for words in split:
-            yield np.frombuffer(b"".join(map(known.__getitem__, words)), dtype=np.int32)
+        for place, words in incomplete.items():
+            found[place] = [known[word] for word in words]
+        for ids in found:
+            yield np.frombuffer(b"".join(filter(None, ids)), dtype=np.int32)
         if len(known) > self._words:  # replaced, not shortened: another thread may be reading it
             self._known = dict(list(known.items())[len(known) // 2 :])
 

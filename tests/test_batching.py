@@ -174,6 +174,22 @@ def test_an_interruption_of_one_caller_leaves_the_others_served() -> None:
         assert isinstance(first.exception(10), KeyboardInterrupt)
 
 
+def test_who_waits_is_served_also_where_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    batcher = Batcher(doubling := Doubling())
+    with ThreadPoolExecutor(2) as pool:
+        with held_up(doubling):
+            first = pool.submit(batcher.submit, 1)
+            assert doubling.entered.wait(10)
+            second = pool.submit(batcher.submit, 2)
+            wait_for(batcher, 1)
+            monkeypatch.setattr(threading.Thread, "start", refuse)
+        assert (first.result(10), second.result(10)) == (2, 4)
+    assert batcher.submit(3) == 6
+
+
 def test_too_few_results_are_an_error_for_everyone_and_not_a_wait_for_ever() -> None:
     batcher: Batcher[int, int] = Batcher(lambda items: [])
     with pytest.raises(ValueError, match="not enough values"):

@@ -1,5 +1,6 @@
 """Reading the sentences of a long passage that match the question: which, how many, and that none is cut."""
 
+import unicodedata
 from collections.abc import Sequence
 
 import pytest
@@ -51,6 +52,12 @@ def test_question_and_title_take_up_room() -> None:
 
 def test_a_title_that_fills_the_window_leaves_a_quarter_for_the_text() -> None:
     assert windows("누리호", 12, title="긴 " * 20) == ["누리호도 고흥에서 발사됐다."]
+
+
+def test_a_text_in_decomposed_hangul_matches_likewise() -> None:
+    expected = [unicodedata.normalize("NFD", "누리호도 고흥에서 발사됐다.")]
+
+    assert windows("누리호 발사됐나", 5, unicodedata.normalize("NFD", TEXT)) == expected
 
 
 def test_a_question_without_a_match_reads_the_beginning() -> None:

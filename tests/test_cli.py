@@ -248,6 +248,25 @@ def test_ctrl_c_leaves_no_half_index(tmp_path: Path) -> None:
     assert not (tmp_path / "i" / "generation-000001").exists()
 
 
+def test_what_ctrl_c_keeps_is_told(
+    tmp_path: Path,
+    tiny_sentence_transformer: Path,
+    news: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rag_app.vector_spool.VectorSpool.discard", stop)  # all vectors are made, nothing is committed
+    index = str(tmp_path / "index")
+    for model, told in [("embedded", 0), (str(tiny_sentence_transformer), 1)]:
+        status = main(["index", str(news), "--index", index, "--model", model, "--quiet", "--replace"])
+        assert status == (INTERRUPTED if told else OK)
+        assert capsys.readouterr().err.count("vectors are kept") == told
+    assert main(["search", "쌀", "--index", index]) == OK
+
+
 def test_update_knows_a_file_by_whatever_name(index: Path, news: Path, capsys: pytest.CaptureFixture[str]) -> None:
     news.write_text(json.dumps(ARTICLES[0], ensure_ascii=False), encoding="utf-8")
     detour = news.parent / ".." / news.parent.name / news.name
@@ -261,9 +280,20 @@ def test_wrong_settings_and_dates_are_explained(
     with pytest.raises(SystemExit):
         main(["search", "쌀", "--index", str(index), "--since", "어제"])
     assert "2025-01-31" in capsys.readouterr().err
-    monkeypatch.setenv("RAG_K", "many")
-    assert main(["search", "쌀", "--index", str(index)]) == FAILED
-    assert "RAG_K=many" in capsys.readouterr().err
+    for wrong in ("RAG_K=many", "RAG_RERANK_BUDGET_MS=inf", "RAG_BACKEND=onnx-int4", "RAG_COLLAPSE=perhaps"):
+        with monkeypatch.context() as environment:
+            environment.setenv(*wrong.split("="))
+            assert main(["search", "쌀", "--index", str(index)]) == FAILED
+        assert capsys.readouterr().err.count(wrong) == 1
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "nan", "inf", "many", "9" * 400])
+@pytest.mark.parametrize("option", ["-k", "--recency", "--rerank-budget-ms"])
+def test_wrong_numbers_are_explained(option: str, wrong: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["search", "쌀", f"{option}={wrong}" if option != "-k" else f"-k{wrong}"])
+    assert stop.value.code == 2
+    assert f", got {wrong}" in capsys.readouterr().err
 
 
 def test_an_answer_can_rest_on_more_than_ten_sources(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

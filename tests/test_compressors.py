@@ -248,6 +248,25 @@ def test_the_same_question_is_scored_once_for_any_settings(tiny_cross_encoder: P
     assert first.compress_documents(given, "예산안?")[0].metadata["stages"]["rerank"]["spent"]["cached"] == 0
 
 
+def test_windows_are_remembered_for_the_same_title_and_text_only(tiny_cross_encoder: Path) -> None:
+    reranker = load_reranker(tiny_cross_encoder, device="cpu", top_n=None)
+    reranker.forget()
+    text = f"{'프로야구 개막전이 잠실에서 열렸다. ' * 30}국회는 내년 예산안을 의결했다."
+    apart, together = Document(page_content=text, metadata={"title": "서울"}), Document(page_content=f"서울\n{text}")
+
+    for document in (apart, together):
+        [result] = reranker.compress_documents([document], "예산안 의결")
+        windows = result.metadata["stages"]["rerank"]["windows"]
+        assert any("예산안을 의결했다." in document.page_content[start:end] for start, end in windows)
+        assert all(document.page_content[start:end].endswith(".") for start, end in windows)
+
+
+def test_compressors_of_one_model_share_its_tokenizer(tiny_cross_encoder: Path) -> None:
+    first, second = (load_reranker(tiny_cross_encoder, device="cpu")._pairs for _ in range(2))
+    assert first._tokenizer is second._tokenizer
+    assert first._tokenizer is not first._model.tokenizer
+
+
 def test_a_linear_score_is_remembered_with_the_score_of_the_search(tiny_linear_reranker: Path) -> None:
     reranker = load_reranker(tiny_linear_reranker)
     reranker.forget()

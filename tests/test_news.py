@@ -48,6 +48,21 @@ def test_a_date_that_is_none_gains_nothing() -> None:
     assert SENSE.gains("지난달 물가는?", documents, documents) == {}
 
 
+def test_the_end_of_the_calendar_is_a_date_like_others() -> None:
+    documents = articles("9999-12-31")
+
+    assert SENSE.gains("9999년 12월 물가는?", documents, documents) == {"9999-12-31": 0.5}
+
+
+def test_only_outlets_that_stand_in_the_question_cost_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+    monkeypatch.setattr("rag_app.news.re.search", lambda pattern, _: searched.append(pattern))
+
+    infer_filter("나라일보 3 기사는?", [], [f"나라일보 {number}" for number in range(1, 1000)])
+
+    assert len(searched) == 1
+
+
 @pytest.mark.parametrize(
     ("question", "filter"),
     [

@@ -6,11 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import huggingface_hub
 import numpy as np
 import pytest
 
@@ -32,16 +30,17 @@ PAIRS = [(question, text) for question in ("수도는?", "날씨는?") for text 
 @pytest.fixture(scope="session")
 def exported(tiny_sentence_transformer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The miniature embedding model with both of its exports, made once; int8 unchecked, as its weights are random."""
-    folder = Path(shutil.copytree(tiny_sentence_transformer, tmp_path_factory.mktemp("exported") / "model"))
-    for backend in ("onnx", "onnx-int8"):
-        export_model(folder, backend, check=False)
-    return folder
+    return _export_both(tiny_sentence_transformer, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def exported_reranker(tiny_cross_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The miniature cross-encoder, likewise."""
-    folder = Path(shutil.copytree(tiny_cross_encoder, tmp_path_factory.mktemp("exported") / "model"))
+    return _export_both(tiny_cross_encoder, tmp_path_factory)
+
+
+def _export_both(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(shutil.copytree(model, tmp_path_factory.mktemp("exported") / "model"))
     for backend in ("onnx", "onnx-int8"):
         export_model(folder, backend, check=False)
     return folder
@@ -274,8 +273,7 @@ def test_a_hub_model_is_exported_beside_the_hub_s_cache(
     tiny_transformer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: Callable[..., list[str]]
 ) -> None:
     written()
-    assets = partial(huggingface_hub.cached_assets_path, assets_dir=tmp_path / "assets")
-    monkeypatch.setattr("rag_app.onnx.folder.cached_assets_path", assets)
+    monkeypatch.setattr("rag_app.onnx.folder.HF_ASSETS_CACHE", str(tmp_path / "assets"))
     snapshot = Path(shutil.copytree(tiny_transformer, tmp_path / "snapshot"))
     of_commits = [ResolvedModel("owner/model", snapshot, "transformer", commit) for commit in ("a" * 40, "b" * 40)]
 
@@ -290,12 +288,23 @@ def test_a_hub_model_is_exported_beside_the_hub_s_cache(
 def test_a_folder_that_cannot_be_written_to_is_exported_elsewhere(
     tiny_transformer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assets = partial(huggingface_hub.cached_assets_path, assets_dir=tmp_path / "assets")
-    monkeypatch.setattr("rag_app.onnx.folder.cached_assets_path", assets)
+    monkeypatch.setattr("rag_app.onnx.folder.HF_ASSETS_CACHE", str(tmp_path / "assets"))
     monkeypatch.setattr("os.access", lambda path, mode: not Path(path).is_relative_to(tiny_transformer))
 
     with export_lock(resolve_model(tiny_transformer), "onnx") as folder:
         assert folder.is_relative_to(tmp_path / "assets")
+
+
+def test_where_no_folder_can_be_written_to_an_export_is_found_and_none_is_made(
+    exported: Path, tiny_transformer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").write_text("no folder")
+    monkeypatch.setattr("rag_app.onnx.folder.HF_ASSETS_CACHE", str(tmp_path / "home" / "assets"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+
+    assert find_export(resolve_model(exported), "onnx") == exported / "onnx" / "fp32"
+    with pytest.raises(OSError, match="home"), export_lock(resolve_model(tiny_transformer), "onnx"):
+        pass
 
 
 def test_a_manifest_of_another_format_is_none(exported: Path, tmp_path: Path) -> None:
@@ -318,6 +327,16 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
         assert [path.name for path in target.iterdir()] == ["old"]
 
     assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["int8"]
+
+
+def test_what_a_killed_export_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".int8-abc").mkdir()
+    (tmp_path / ".int8-abc" / "model.onnx").write_text("half")
+
+    with replacing(tmp_path / "int8"):
+        pass
+
     assert [path.name for path in tmp_path.iterdir()] == ["int8"]
 
 
@@ -420,6 +439,14 @@ def test_models_without_pytorch_take_no_backend(tiny_static: Path, tiny_linear_r
         load_reranker(tiny_linear_reranker, backend="onnx-int8")
     with pytest.raises(ValueError, match="is a static model: it needs no backend"):
         export_model("embedded")
+
+
+@pytest.mark.parametrize("backend", ["onnx", "onnx-int8"])
+def test_a_model_for_another_role_is_refused(backend: OnnxBackend, exported: Path, exported_reranker: Path) -> None:
+    with pytest.raises(ValueError, match="is a cross-encoder model, wanted: sentence-transformer or transformer"):
+        load_embeddings(exported_reranker, backend=backend)
+    with pytest.raises(ValueError, match="is a sentence-transformer model, wanted: cross-encoder"):
+        load_reranker(exported, backend=backend)
 
 
 # Batches

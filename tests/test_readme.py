@@ -2,11 +2,14 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from eval.hit_rate import main as hit_rate
+from rag_app import build_index, load_embeddings
 from rag_app.cli import main
+from rag_app.data import sample_documents
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,6 +42,19 @@ def test_the_retriever_of_ones_own_is_measured_as_written(
     assert systems["mine"]["hit_rate@10"] == systems["base"]["hit_rate@10"] > 0
 
 
+def test_the_retrieval_example_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    build_index("news-index", sample_documents(), load_embeddings())
+    names: dict[str, Any] = {}
+    exec(compile(_example("docs/retrieval.md"), "docs/retrieval.md", "exec"), names)
+    documents = names["retriever"].invoke("지난달 나온 한울경제 기사 가운데 성장률 전망은?")
+    assert {(document.metadata["section"], document.metadata["source"]) for document in documents} == {
+        ("경제", "한울경제")
+    }
+    assert all("timely" in document.metadata["stages"]["fusion"] for document in documents)
+    assert "spent" in documents[0].metadata["stages"]["rerank"]
+
+
 @pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
 def test_the_commands_run_as_written(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -56,7 +72,9 @@ def test_both_languages_show_the_same_example() -> None:
     assert _example("README.md") == _example("README.ko.md")
 
 
-@pytest.mark.parametrize("name", ["README.md", "README.ko.md", "docs/finetuning.md", "docs/evaluation.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "README.ko.md", "docs/finetuning.md", "docs/evaluation.md", "docs/retrieval.md"]
+)
 def test_links_and_make_targets_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)#]+)\)", text):

@@ -15,7 +15,8 @@ from rag_app import retrieval
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.index import Index, build_index
-from rag_app.lexical import FIELDS
+from rag_app.lexical import FIELDS, LexicalHit
+from rag_app.news import NewsSense
 from rag_app.retrieval import HybridRetriever, build_retriever
 from rag_app.timing import stage_times
 
@@ -68,6 +69,23 @@ def test_both_fusions_find_the_named_article(index: Index, fusion: Any) -> None:
     weights = {"lexical": 1.0, "dense": 0.1}
     [best] = build_retriever(index, top_n=1, fusion=fusion, weights=weights).invoke("문화 기사 9번째 소식")
     assert best.metadata["title"] == "문화 기사 9"
+
+
+def test_an_article_of_the_time_that_is_named_gains_also_where_all_fused_scores_are_below_0(index: Index) -> None:
+    retriever = HybridRetriever(index=index, fusion="standardised", weights={"lexical": 0.5, "dense": 0.5})
+    first, second = str(NEWS[0].id), str(NEWS[1].id)
+    hits = {first: LexicalHit(first, 2.0, 0.9), second: LexicalHit(second, 1.0, 0.1)}
+    cosines = {first: -0.5, second: 0.6, str(NEWS[2].id): 0.6, str(NEWS[3].id): 0.6}
+    question = f"{NEWS[1].metadata['date']} 소식"
+
+    found = retriever._fuse(index.snapshot, question, hits, cosines, 4)
+    plain = retriever.model_copy(update={"news": NewsSense(date_boost=0)})._fuse(
+        index.snapshot, question, hits, cosines, 4
+    )
+
+    timely, before = ({d.id: d.metadata["score"] for d in documents}[second] for documents in (found, plain))
+    assert before < 0
+    assert timely > before
 
 
 def test_filters_never_under_return(index: Index) -> None:

@@ -90,7 +90,7 @@ FILTERS: list[Filter] = [
     {"missing": {"$nin": ["x"]}},
     {},
     {"section": "없음"},
-    lambda metadata: metadata["n"] % 50 == 0,
+    lambda metadata: metadata["n"] in range(0, 400, 50),
 ]
 
 
@@ -112,14 +112,53 @@ def test_a_filter_keeps_what_it_keeps_in_memory_and_never_under_returns(
     assert index.snapshot.store.search_vector(vector, 400, ids=selection) == hits
     named = index.snapshot.store.search_vector(vector, 400, ids=list(wanted))
     assert dict(named) == pytest.approx(dict(hits), abs=1e-6)
-    monkeypatch.setattr("rag_app.lexical._FEW", 0)
+
+
+WAYS = {"ids": (1000, 0, 0), "terms": (0, 0, 1000), "depth": (0, 10**6, 0)}
+
+
+@pytest.mark.parametrize("filter", FILTERS)
+@pytest.mark.parametrize("way", WAYS)
+def test_lexical_search_keeps_the_same_whichever_way_it_is_told(
+    index: Index, way: str, filter: Filter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in zip(("_NAMED", "_DEEP", "_TERMS"), WAYS[way], strict=True):
+        monkeypatch.setattr(f"rag_app.lexical.{name}", value)
+    index.delete([str(ARTICLES[0].id)])
+    index.add([article(500, section="과학", n=True), article(501, n="1")])
     lexical = index.snapshot.lexical
+    selection = matching_ids(index.snapshot.store.documents, filter)
     for question in ("지진", "3번째 소식과 지진이", "없는말"):
-        found = lexical.search(question, 400, ids=selection)
-        assert found == lexical.search(question, 400, ids=list(wanted))
-        assert {hit.id for hit in found} == (set() if question == "없는말" else wanted)
-        scores = [hit.score for hit in lexical.search(question, 3, ids=selection)]
-        assert scores == [hit.score for hit in found][:3]
+        kept = [hit for hit in lexical.search(question, 500) if hit.id in selection]
+        assert len(kept) == (0 if question == "없는말" else len(selection))
+        assert lexical.search(question, 500, ids=selection) == kept
+        assert lexical.search(question, 500, ids=list(selection)) == kept
+        assert [hit.score for hit in lexical.search(question, 3, ids=selection)] == [hit.score for hit in kept[:3]]
+
+
+def test_a_filter_on_a_large_index_names_no_passage(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"_NAMED": 0, "_DEEP": 0, "_with_ids": None, "_search_deeper": None}.items():
+        monkeypatch.setattr(f"rag_app.lexical.{name}", value)
+    for filter in ({"n": 1}, {"section": {"$ne": "경제"}, "date": {"$lt": "2025-01-10"}}):
+        selection = matching_ids(index.snapshot.store.documents, filter)
+        assert {hit.id for hit in index.snapshot.lexical.search("지진", 400, ids=selection)} == set(selection)
+
+
+@pytest.mark.parametrize("index", ["ivf"], indirect=True)
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("share", [0.005, 0.05, 0.1, 0.125, 0.25, 0.5, 0.9])
+def test_a_filter_costs_no_recall(index: Index, share: float, exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not exact:
+        monkeypatch.setattr("rag_app.segmented.EXACT_KEPT", 0)
+    selection = matching_ids(index.snapshot.store.documents, {"n": {"$lt": 400 * share}})
+    vectors = index.snapshot.store.vectors(kept := sorted(selection))
+    shares = []
+    for number in range(100):
+        query = np.asarray(EMBEDDINGS.embed_query(f"질문 {number}"))
+        nearest = {kept[row] for row in np.argsort(-(vectors @ query))[:10]}
+        found = {id_ for id_, _ in index.snapshot.store.search_vector(query, 10, ids=selection)}
+        shares.append(len(found & nearest) / len(nearest))
+    assert np.mean(shares) >= (1.0 if exact else 0.98)
 
 
 def test_the_texts_of_a_key_are_told_whether_in_columns_or_not(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

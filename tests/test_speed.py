@@ -11,10 +11,11 @@ from eval import speed
 from eval.speed import PARTS, main
 from eval.timing.children import run_task
 from eval.timing.curve import cost_curve
-from eval.timing.figures import DEFINITIONS, figures
+from eval.timing.first_answer import first_answer
 from eval.timing.klue import random_models
-from eval.timing.loop import Found, TutorialLoop
-from eval.timing.report import text_report
+from eval.timing.loop import Hit, TutorialLoop
+from eval.timing.record import DEFINITIONS, figures
+from eval.timing.report import PEERS, SIZES, text_report
 from eval.timing.rounds import interleave, ratio, spread
 from eval.timing.same_weights import KINDS
 from eval.timing.variants import LOOP, RERANKED, UNRERANKED, overlap, score_differences
@@ -65,7 +66,7 @@ def test_everything_runs_and_the_four_figures_are_on_top(
     for kind, variants in KINDS.items():  # exporting a model takes as long as all the rest together
         monkeypatch.setitem(KINDS, kind, [one for one in variants if one.backend == "torch"])
     monkeypatch.setattr("eval.timing.cold.BACKENDS", ("torch",))
-    monkeypatch.setattr("eval.timing.cold.run_task", lambda module, task: run_task(module, task, apart=False))
+    monkeypatch.setattr("eval.timing.cold.run_task", lambda measure, task: run_task(measure, task, apart=False))
     path, plot = tmp_path / "new" / "speed.json", tmp_path / "speed.svg"
     assert main(["--quick", "--data", data, "--json", str(path), "--plot", str(plot)]) == 0
     report = report_of(path)
@@ -89,6 +90,8 @@ def test_everything_runs_and_the_four_figures_are_on_top(
     screen = capsys.readouterr().out
     for name in DEFINITIONS:
         assert f"\n{name} " in screen
+    for header in (*PEERS, *SIZES):  # a column without any figure is left out
+        assert f"  {header}" in screen
 
 
 def test_an_interruption_keeps_what_is_finished(
@@ -133,16 +136,12 @@ def test_a_failure_shows_what_is_finished_and_is_raised(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "nowhere.jsonl"], "There is no file or folder nowhere.jsonl"),
         (["--parts", "loop"], "'loop' is not made of these: same_weights, quality"),
         (["--model-sizes", "large"], "'large' is not made of these: base, small, tiny"),
         (["--sizes", "10,0"], "invalid list of positive numbers value: '10,0'"),
-        (["--rounds", "0"], "invalid positive number value: '0'"),
         (["--embedding", "models/mrc"], "Give --reranker NAME as well"),
-        (["--json", "."], "--json names a folder"),
         (["--plot", "."], "--plot names a folder"),
         (["--plot", "a.svg", "--sizes", "10"], "Give two sizes or more"),
-        (["--cores", "4096"], "--cores is 4096, and there are"),
     ],
 )
 def test_bad_arguments_say_what_is_wrong(
@@ -224,8 +223,8 @@ def test_random_models_are_made_once(tiny: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_scores_are_compared_by_passage_and_only_where_both_have_one() -> None:
-    theirs = [Found("a", 0.5), Found("b", 0.25), Found("c", 0.125)]
-    ours = [Found("b", 0.375), Found("a", None), Found("d", 1.0), Found("c", 0.125)]
+    theirs = [Hit("a", 0.5), Hit("b", 0.25), Hit("c", 0.125)]
+    ours = [Hit("b", 0.375), Hit("a", None), Hit("d", 1.0), Hit("c", 0.125)]
     assert score_differences(theirs, ours) == [0.125, 0.0]
     assert overlap(theirs, ours) == 1.0
     assert overlap(theirs, ours[1:3]) == pytest.approx(1 / 3)
@@ -249,7 +248,7 @@ def test_a_report_of_nothing_says_so() -> None:
 
 
 def test_the_curve_needs_two_sizes() -> None:
-    own = {
+    own: dict[str, Any] = {
         "build": {"seconds": 2.0, "memory_bytes": 10**9},
         "serve": {"search": {"hybrid": {"p95": 0.02}, "dense": {"p95": 0.001}}},
     }
@@ -262,5 +261,16 @@ def test_the_curve_needs_two_sizes() -> None:
 
 
 def test_a_task_that_fails_names_itself() -> None:
-    with pytest.raises(RuntimeError, match=r"python -m eval\.timing\.first_answer"):
-        run_task("eval.timing.first_answer", {})
+    with pytest.raises(RuntimeError, match=r"eval\.timing\.first_answer first_answer '{}'"):
+        run_task(first_answer, {})
+
+
+def test_a_peer_that_is_ahead_is_named_with_what_it_does_otherwise() -> None:
+    def row(seconds: float, hits: float, against: str = "") -> dict[str, Any]:
+        quality = {"hit_rate@1": {"mean": hits}}
+        return {"against": against, "differs": "no index", "life": {"build_seconds": seconds}, "quality": quality}
+
+    rows = {"ours": row(1, 0.75), "slow": row(2, 0.75, "ours"), "fast": row(0.5, 0.875, "ours")}
+    text = text_report({**figures({}), "definitions": DEFINITIONS, "peers": {"rows": rows}})
+    assert "fast is ahead of ours in hit@1, build s. What it does otherwise" in text
+    assert "slow is ahead" not in text

@@ -124,7 +124,7 @@ def log_ticks(axis: Axis) -> list[tuple[float, str]]:
     powers = range(floor(log10(axis.low)), ceil(log10(axis.high)) + 1)
     values = [factor * 10.0**power for power in powers for factor in (1, 2, 5)]
     inside = [value for value in values if axis.low <= value <= axis.high]
-    room = (axis.end - axis.start) / 40
+    room = abs(axis.end - axis.start) / 40
     if len(inside) > room:
         inside = [value for value in inside if f"{value:e}".startswith("1")]
     return [(value, f"{value:,g}") for value in inside]
@@ -134,7 +134,7 @@ def draw_axes(
     svg: ET.Element, across: Axis, upward: Axis, ticks: Sequence[tuple[float, str]], x_name: str, y_name: str
 ) -> None:
     """Draw both axes with their lines and names."""
-    for value, text in linear_ticks(upward):
+    for value, text in log_ticks(upward) if upward.logarithmic else linear_ticks(upward):
         y = upward.place(value)
         add(svg, "line", x1=across.start, x2=across.end, y1=y, y2=y, class_="grid")
         add(svg, "text", text, x=across.start - 6, y=y + 4, class_="tick end")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def write_report(results: Results, folder: Path) -> None:
     for path in (*folder.glob("runs/*/*.txt"), *folder.glob("qrels/*.txt"), *folder.glob("questions/*.jsonl")):
         if path not in written:
             path.unlink()
+
+
+def write_output(name: str, text: str) -> None:
+    """Write a file, or to stdout where its name is ``-``."""
+    if name == "-":
+        sys.stdout.write(text)
+    else:
+        write_text(Path(name), text)
 
 
 def write_text(path: Path, text: str) -> None:

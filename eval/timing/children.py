@@ -1,30 +1,36 @@
-"""Measuring in a process of its own, whose memory and start are those of nothing else."""
+"""Measuring in a process of its own, whose memory and start are those of nothing else.
+
+    python -m eval.timing.children MODULE FUNCTION TASK
+
+It imports little, as how long a process takes to start is one of the things that are measured.
+"""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from eval.options import INTERRUPTED
+Task = dict[str, Any]
+"""What to measure; fits into JSON, as does what is found."""
 
 
-def run_task(module: str, task: dict[str, Any], *, apart: bool = True) -> dict[str, Any]:
-    """Run ``python -m MODULE`` on a task, and return what it found; its stderr is shown.
+def run_task(measure: Callable[[Task], dict[str, Any]], task: Task, *, apart: bool = True) -> dict[str, Any]:
+    """Measure a task, and return what was found; the process's stderr is shown.
 
     Args:
-        module: It has a ``measure`` and hands it to `answer_task`.
-        task: Fits into JSON.
+        measure: A function of a module.
+        task: What it takes.
         apart: Whether in a process of its own. In this one it is sooner done, and its memory tells nothing.
 
     Raises:
-        RuntimeError: It failed.
+        RuntimeError: The process failed.
     """
     if not apart:
-        here: dict[str, Any] = import_module(module).measure(task)
-        return here
-    command = [sys.executable, "-m", module, json.dumps(task)]
+        return measure(task)
+    command = [sys.executable, "-m", "eval.timing.children", measure.__module__, measure.__name__, json.dumps(task)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as child:  # noqa: S603
         try:
             output, _ = child.communicate()
@@ -32,16 +38,12 @@ def run_task(module: str, task: dict[str, Any], *, apart: bool = True) -> dict[s
             child.terminate()
             raise
     if child.returncode:
-        raise RuntimeError(f"A measurement failed with status {child.returncode}: python -m {module} {command[-1]!r}")
+        named = " ".join(["python", *command[1:-1], repr(command[-1])])
+        raise RuntimeError(f"A measurement failed with status {child.returncode}: {named}")
     found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found
 
 
-def answer_task(measure: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
-    """Measure what the command line asks for, print it as JSON, and return the exit status."""
-    try:
-        found = measure(json.loads(sys.argv[1]))
-    except KeyboardInterrupt:  # the terminal interrupts parent and child alike, and the parent says so
-        return INTERRUPTED
-    print(json.dumps(found))
-    return 0
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the terminal interrupts parent and child, and the parent says so
+    print(json.dumps(getattr(import_module(sys.argv[1]), sys.argv[2])(json.loads(sys.argv[3]))))

@@ -1,13 +1,11 @@
 """How long a fresh process takes to its first answer."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from time import time
-from typing import NamedTuple
 
 from tqdm import tqdm
 
 from eval.timing.children import run_task
+from eval.timing.first_answer import first_answer
 from eval.timing.klue import Models, random_models
 from eval.timing.rounds import spread
 from eval.timing.setup import Found, Setup
@@ -18,48 +16,31 @@ from rag_app.models import EMBEDDED, Backend
 
 BACKENDS: tuple[Backend, ...] = ("torch", "onnx-int8")
 PASSAGES = 30
-"""As many as a reranker reads: no index is smaller in practice, and none takes longer for its models to load."""
-
-
-class _Start(NamedTuple):
-    name: str
-    models: Models
-    backend: Backend | None
+"""As many as a reranker reads: what is measured is how long models and index take to load."""
 
 
 def measure_cold_starts(setup: Setup, found: Found) -> None:
     """Start a process for each kind of model, several times."""
-    questions = [question.text for question in setup.questions(2)]
-    for start in tqdm(_starts(setup), desc="cold start", unit="kind"):
-        index = _index(setup, start)
-        task = {
-            "index": str(index),
-            "embedding": str(start.models.embedding),
-            "reranker": str(start.models.reranker),
-            "backend": start.backend,
-            "questions": questions,
-        }
-        runs = [
-            run_task("eval.timing.first_answer", {**task, "started": time()}) for _ in range(setup.arguments.starts)
-        ]
-        steps = {step: spread([run[step] for run in runs])._asdict() for step in runs[0] if step != "imports torch"}
-        found[start.name] = {"seconds": steps, "imports_torch": runs[0]["imports torch"], "starts": len(runs)}
-
-
-def _starts(setup: Setup) -> Sequence[_Start]:
-    embedded = Models("embedded", EMBEDDED, EMBEDDED, random=False)
     size = setup.arguments.model_sizes[0]
     random = random_models(setup.models / size, size)
-    return [
-        _Start("embedded models", embedded, None),
-        *(_Start(f"{random.name}, {backend}", random, backend) for backend in BACKENDS),
-    ]
-
-
-def _index(setup: Setup, start: _Start) -> Path:
-    folder = setup.folder / "cold" / start.name.replace("/", "-")
-    if start.backend is not None:
-        export_unchecked(start.models, start.backend)
-    embeddings = load_embeddings(start.models.embedding, backend=start.backend)
-    build_index(folder, setup.benchmark.corpus[:PASSAGES], embeddings)
-    return folder
+    embedded = Models("embedded models", EMBEDDED, EMBEDDED, random=False)
+    starts: dict[str, tuple[Models, Backend | None]] = {
+        embedded.name: (embedded, None),
+        **{f"{random.name}, {backend}": (random, backend) for backend in BACKENDS},
+    }
+    for number, (name, (models, backend)) in enumerate(tqdm(starts.items(), desc="cold start", unit="kind")):
+        index = setup.folder / "cold" / str(number)
+        if backend is not None:
+            export_unchecked(models, backend)
+        build_index(index, setup.benchmark.corpus[:PASSAGES], load_embeddings(models.embedding, backend=backend))
+        task = {
+            "index": str(index),
+            "embedding": str(models.embedding),
+            "reranker": str(models.reranker),
+            "backend": backend,
+            "questions": [question.text for question in setup.questions(2)],
+        }
+        runs = [run_task(first_answer, {**task, "started": time()}) for _ in range(setup.arguments.starts)]
+        imports_torch = [run.pop("imports torch") for run in runs]
+        steps = {step: spread([run[step] for run in runs])._asdict() for step in runs[0]}
+        found[name] = {"seconds": steps, "imports_torch": any(imports_torch), "starts": len(runs)}

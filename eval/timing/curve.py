@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from eval.report.drawing import Axis, add, draw_grid, log_axis, log_ticks, new_svg, to_text
+from eval.report.drawing import add, draw_axes, log_axis, new_svg, spread, to_text
 
 _WIDTH, _HEIGHT = 900, 320
 _STYLE = """
@@ -36,21 +36,13 @@ def cost_curve(sizes: Mapping[str, Mapping[str, Any]]) -> str:
     svg.set("xmlns", "http://www.w3.org/2000/svg")
     add(svg, "style", _STYLE)
     across = log_axis(list(done), 70, _WIDTH - 190)
-    upward = log_axis(everything, _HEIGHT - 44, 14)
-    _draw_rows(svg, across, upward)
-    draw_grid(svg, across, [(float(size), f"{size:,}") for size in done], upward.start, "passages", upward.end)
-    for number, (name, line) in enumerate(values.items()):
+    upward = log_axis(everything, _HEIGHT - 44, 28)
+    draw_axes(svg, across, upward, [(float(size), f"{size:,}") for size in done], "passages", "in the units named")
+    ends = spread([upward.place(line[-1]) for line in values.values()], upward.end, upward.start)
+    for colour, end, (name, line) in zip(_COLOURS, ends, values.items(), strict=True):
         places = [(across.place(size), upward.place(one)) for size, one in zip(done, line, strict=True)]
-        colour = _COLOURS[number % len(_COLOURS)]
         add(svg, "polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in places), stroke=colour)
         for (x, y), one in zip(places, line, strict=True):
             add(add(svg, "circle", cx=x, cy=y, r=3.5, fill=colour), "title", f"{name}: {one:,.2f}")
-        add(svg, "text", name, x=places[-1][0] + 10, y=places[-1][1] + 4, fill=colour)
+        add(svg, "text", name, x=places[-1][0] + 10, y=end + 4, fill=colour)
     return to_text(svg)
-
-
-def _draw_rows(svg: Any, across: Axis, upward: Axis) -> None:
-    for value, text in log_ticks(Axis(upward.low, upward.high, upward.end, upward.start, logarithmic=True)):
-        y = upward.place(value)
-        add(svg, "line", x1=across.start, x2=across.end, y1=y, y2=y, class_="grid")
-        add(svg, "text", text, x=across.start - 6, y=y + 4, class_="end")

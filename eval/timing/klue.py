@@ -18,17 +18,23 @@ ENTRIES = 4000
 SEED = 1
 
 _SPECIAL = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]  # in klue's order
-_VOCABULARY = 32_000
-_POSITIONS = 514
+_CONFIG: dict[str, Any] = {
+    "vocab_size": 32_000,
+    "max_position_embeddings": 514,
+    "type_vocab_size": 1,
+    "pad_token_id": 1,
+    "layer_norm_eps": 1e-5,
+}
+_MODULES = {"": "Transformer", "1_Pooling": "Pooling"}
 
 
 class Size(NamedTuple):
     """How large a model is."""
 
-    layers: int
-    hidden: int
-    heads: int
-    intermediate: int
+    num_hidden_layers: int
+    hidden_size: int
+    num_attention_heads: int
+    intermediate_size: int
 
 
 SIZES = {
@@ -56,7 +62,7 @@ class Models(NamedTuple):
 
 
 def random_models(folder: Path, size: str) -> Models:
-    """Return an embedding model (mean pooling, vectors of length 1) and a cross-encoder, both with random weights.
+    """Return an embedding model (mean pooling) and a cross-encoder, both with random weights.
 
     Args:
         folder: Where two folders are made, unless they are there already.
@@ -73,7 +79,7 @@ def random_models(folder: Path, size: str) -> Models:
 
 def _write_models(folder: Path, size: Size) -> None:
     import torch
-    from transformers import RobertaForSequenceClassification, RobertaModel
+    from transformers import RobertaConfig, RobertaForSequenceClassification, RobertaModel
 
     texts = [searchable_text(article) for article in sample_documents()]
     tokenizer = BertWordPieceTokenizer(lowercase=False, strip_accents=False)
@@ -83,44 +89,19 @@ def _write_models(folder: Path, size: Size) -> None:
     pieces = tokenizer.get_vocab()
     vocabulary = "\n".join(sorted(pieces, key=pieces.__getitem__)) + "\n"
     torch.manual_seed(SEED)
-    for path, kind, labels in (
+    for path, architecture, labels in (
         (folder / "embedding", RobertaModel, {}),
         (folder / "reranker", RobertaForSequenceClassification, {"num_labels": 1}),
     ):
-        kind(_config(size, **labels)).save_pretrained(path)
+        architecture(RobertaConfig(**{**_CONFIG, **size._asdict(), **labels})).save_pretrained(path)
         (path / "vocab.txt").write_text(vocabulary, "utf-8")
         settings = {"do_lower_case": False, "model_max_length": 512, "tokenizer_class": "BertTokenizer"}
         (path / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
-    _write_modules(folder / "embedding", size.hidden)
-
-
-def _config(size: Size, **settings: Any) -> Any:
-    from transformers import RobertaConfig
-
-    return RobertaConfig(
-        vocab_size=_VOCABULARY,
-        hidden_size=size.hidden,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        intermediate_size=size.intermediate,
-        max_position_embeddings=_POSITIONS,
-        type_vocab_size=1,
-        pad_token_id=1,
-        layer_norm_eps=1e-5,
-        **settings,
-    )
-
-
-def _write_modules(folder: Path, dimension: int) -> None:
-    """Make a transformer one of sentence-transformers, whose vectors are the means of its tokens', at length 1."""
-    pooling = folder / "1_Pooling"
-    pooling.mkdir()
-    settings = {"word_embedding_dimension": dimension, "pooling_mode_mean_tokens": True}
-    (pooling / "config.json").write_text(json.dumps(settings), "utf-8")
-    (folder / "2_Normalize").mkdir()
-    names = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    pooling = {"word_embedding_dimension": size.hidden_size, "pooling_mode_mean_tokens": True}
+    (folder / "embedding" / "1_Pooling").mkdir()
+    (folder / "embedding" / "1_Pooling" / "config.json").write_text(json.dumps(pooling), "utf-8")
     modules = [
         {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for number, (path, kind) in enumerate(names.items())
+        for number, (path, kind) in enumerate(_MODULES.items())
     ]
-    (folder / "modules.json").write_text(json.dumps(modules), "utf-8")
+    (folder / "embedding" / "modules.json").write_text(json.dumps(modules), "utf-8")

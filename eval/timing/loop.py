@@ -14,7 +14,7 @@ CANDIDATES = 30
 """Passages that the cross-encoder reads for each question."""
 
 
-class Found(NamedTuple):
+class Hit(NamedTuple):
     """A passage that was found.
 
     Attributes:
@@ -59,13 +59,13 @@ class TutorialLoop:
         """Return a question's vector, ``(1, dimension)``."""
         return self._encode([question])
 
-    def search(self, question: str, k: int = 10) -> list[Found]:
+    def search(self, question: str, k: int = 10) -> list[Hit]:
         """Return the k nearest passages with their cosines."""
         distances, rows = self._index.search(self.encode(question), min(k, len(self._ids)))
         cosines = 1 - distances[0] / 2  # the distance is squared
-        return [Found(self._ids[row], cosine) for row, cosine in zip(rows[0].tolist(), cosines.tolist(), strict=True)]
+        return [Hit(self._ids[row], cosine) for row, cosine in zip(rows[0].tolist(), cosines.tolist(), strict=True)]
 
-    def rerank(self, question: str, k: int = 10) -> list[Found]:
+    def rerank(self, question: str, k: int = 10) -> list[Hit]:
         """Return the k best of the 30 nearest passages, each of which the cross-encoder has read."""
         if self._reranker is None:
             raise ValueError("There is no cross-encoder to rerank with.")
@@ -73,7 +73,7 @@ class TutorialLoop:
         ids = [one.id for one in self.search(question, CANDIDATES)]
         scores = self._reranker.predict([(question, texts[id_]) for id_ in ids])
         ranking = np.argsort(-scores, kind="stable")[:k].tolist()
-        return [Found(ids[place], float(scores[place])) for place in ranking]
+        return [Hit(ids[place], float(scores[place])) for place in ranking]
 
     def _encode(self, texts: list[str], *, progress: bool = False) -> NDArray[np.float32]:
         vectors = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=progress)

@@ -1,34 +1,28 @@
 """The command line of ``python -m eval.speed``."""
 
 import argparse
-import os
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from importlib.util import find_spec
-from pathlib import Path
-
-import faiss
 
 from eval.metrics import measures
-from eval.options import add_data, check_json, positive, program
+from eval.options import add_data, check_output, positive, program
 from eval.timing.klue import SIZES
 
-_QUICK = {
-    "limit": 6,
-    "model_sizes": ("tiny",),
-    "rounds": 1,
-    "questions": 2,
-    "rerank_rounds": 1,
-    "rerank_questions": 1,
-    "passages": 8,
-    "default_questions": 4,
-    "default_passages": 20,
-    "starts": 1,
-    "peer_passages": 20,
-    "sizes": (20, 40),
-    "size_questions": 2,
+_AMOUNTS: dict[str, tuple[object, object]] = {
+    "limit": (None, 6),
+    "model_sizes": (("base", "small"), ("tiny",)),
+    "rounds": (5, 1),
+    "questions": (32, 2),  # in each of these rounds; when reranking it is one, as the loop takes seconds for it
+    "rerank_rounds": (3, 1),
+    "passages": (128, 8),  # that are searched with the same weights
+    "default_questions": (1000, 4),
+    "default_passages": (2095, 20),  # --data, filled up with passages made of its sentences
+    "starts": (3, 1),
+    "peer_passages": (2000, 20),
+    "sizes": ((10_000, 100_000), (20, 40)),
+    "size_questions": (200, 2),  # asked of a corpus of each size, and of what the peers keep
 }
-"""What --quick measures, where nothing else is said."""
+"""How much is measured, and how much of it with --quick. Some are options, and all are in the JSON file."""
 
 
 def parser(description: str | None, parts: Iterable[str], *, quick: bool) -> argparse.ArgumentParser:
@@ -45,73 +39,34 @@ def parser(description: str | None, parts: Iterable[str], *, quick: bool) -> arg
     what = parser.add_argument_group("what is measured")
     what.add_argument(
         "--parts",
-        type=_choices(parts),
+        type=_some_of(parts),
         default=parts,
         metavar="NAME,NAME",
         help=f"of {', '.join(parts)} (default: all)",
     )
     what.add_argument("--quick", action="store_true", help="see that everything runs: tiny models, few questions")
-    _add_models(parser.add_argument_group("same_weights"))
-    _add_rest(parser)
-    parser.set_defaults(**_QUICK if quick else {})
-    return parser
-
-
-def _add_models(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--embedding", metavar="NAME", help="a trained transformer, a folder or a Hub id[@revision]")
-    group.add_argument("--reranker", metavar="NAME", help="a trained cross-encoder, to go with it")
-    group.add_argument(
+    what.add_argument(
+        "--embedding", metavar="NAME", help="same_weights: a transformer, a folder or a Hub id[@revision]"
+    )
+    what.add_argument("--reranker", metavar="NAME", help="same_weights: a cross-encoder, to go with it")
+    what.add_argument(
         "--model-sizes",
-        type=_choices(tuple(SIZES)),
-        default=("base", "small"),
+        type=_some_of(SIZES),
         metavar="NAME,NAME",
-        help=f"of models with random weights: {', '.join(SIZES)} (default: base,small). The other parts take the first",
+        help=f"of models with random weights: {', '.join(SIZES)} (default: base,small). The first of them is also what "
+        "default and cold_start take",
     )
-    group.add_argument(
-        "--rounds", type=positive, default=5, metavar="N", help="of everything but reranking (%(default)s)"
+    what.add_argument("--rounds", type=positive, metavar="N", help="of everything but reranking (default: %(default)s)")
+    what.add_argument("--rerank-rounds", type=positive, metavar="N", help="of reranking (default: %(default)s)")
+    what.add_argument(
+        "--peer-passages", type=positive, metavar="N", help="that peers keep on disk (default: %(default)s)"
     )
-    group.add_argument("--questions", type=positive, default=32, metavar="N", help="in each round (%(default)s)")
-    group.add_argument("--rerank-rounds", type=positive, default=3, metavar="N", help="of reranking (%(default)s)")
-    group.add_argument("--rerank-questions", type=positive, default=1, metavar="N", help="in each (%(default)s)")
-    group.add_argument("--passages", type=positive, default=128, metavar="N", help="that are searched (%(default)s)")
-
-
-def _add_rest(parser: argparse.ArgumentParser) -> None:
-    default = parser.add_argument_group("default, cold_start, peers, sizes")
-    default.add_argument(
-        "--default-questions", type=positive, default=1000, metavar="N", help="asked of the default (%(default)s)"
-    )
-    default.add_argument(
-        "--default-passages",
-        type=positive,
-        default=2095,
-        metavar="N",
-        help="searched by it: --data, filled up with passages made of its sentences (%(default)s)",
-    )
-    default.add_argument(
-        "--starts", type=positive, default=3, metavar="N", help="of each kind of process (%(default)s)"
-    )
-    default.add_argument(
-        "--peer-passages",
-        type=positive,
-        default=2_000,
-        metavar="N",
-        help="that peers index, open and delete from (%(default)s)",
-    )
-    default.add_argument(
-        "--sizes",
-        type=_counts,
-        default=(10_000, 100_000),
-        metavar="N,N",
-        help="of corpus, in passages (default: 10000,100000)",
-    )
-    default.add_argument(
-        "--size-questions", type=positive, default=200, metavar="N", help="asked of each of these (%(default)s)"
-    )
-    machine = parser.add_argument_group("machine and output")
-    machine.add_argument("--cores", type=positive, metavar="N", help="use only so many (default: all there are)")
-    machine.add_argument("--json", metavar="FILE", help="also write everything as JSON; '-' writes it to stdout")
-    machine.add_argument("--plot", type=Path, metavar="FILE", help="write the cost by corpus size as an SVG picture")
+    what.add_argument("--sizes", type=_counts, metavar="N,N", help="of corpus, in passages (default: 10000,100000)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", metavar="FILE", help="also write everything as JSON; '-' writes it to stdout")
+    output.add_argument("--plot", metavar="FILE", help="write the cost by corpus size as an SVG picture")
+    parser.set_defaults(**{name: amounts[quick] for name, amounts in _AMOUNTS.items()})
+    return parser
 
 
 def check(arguments: argparse.Namespace) -> None:
@@ -123,54 +78,27 @@ def check(arguments: argparse.Namespace) -> None:
         ValueError: Options do not go together.
     """
     measures()
-    check_json(arguments.json)
+    check_output(arguments.json)
+    check_output(arguments.plot, "--plot")
     if bool(arguments.embedding) != bool(arguments.reranker):
         missing = "--reranker" if arguments.embedding else "--embedding"
         raise ValueError(f"The loop needs both models. Give {missing} NAME as well, or neither for random weights")
-    if arguments.plot is not None:
-        if arguments.plot.is_dir():
-            raise IsADirectoryError(f"--plot names a folder, {arguments.plot}. Name a file in it")
-        if len(set(arguments.sizes)) < 2 or "sizes" not in arguments.parts:
-            raise ValueError("--plot draws a curve over --sizes. Give two sizes or more, and leave that part in")
-        arguments.plot.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.plot and (len(arguments.sizes) < 2 or "sizes" not in arguments.parts):
+        raise ValueError("--plot draws a curve over --sizes. Give two sizes or more, and leave that part in")
     if find_spec("sentence_transformers") is None:
         raise ImportError("The tutorial's loop needs PyTorch: pip install 'korean-rag[torch,onnx]'")
 
 
-def use_cores(count: int | None) -> None:
-    """Keep this process, and those that it starts, to so many cores; before any model is loaded.
+def _some_of(names: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """Return what reads some of these names, as ``a,b``."""
 
-    Raises:
-        ValueError: There are fewer, or the system has no way to do so.
-    """
-    if count is None:
-        return
-    if not hasattr(os, "sched_setaffinity"):
-        raise ValueError(f"--cores is for Linux; {sys.platform} cannot keep a process to some of the cores")
-    cores = sorted(os.sched_getaffinity(0))
-    if count > len(cores):
-        raise ValueError(f"--cores is {count}, and there are {len(cores)}")
-    os.sched_setaffinity(0, cores[:count])
-    os.environ["OMP_NUM_THREADS"] = str(count)  # of the processes started from here
-    faiss.omp_set_num_threads(count)
-    if find_spec("torch"):
-        import torch
+    def read(text: str) -> tuple[str, ...]:
+        chosen = {name.strip() for name in text.split(",") if name.strip()}
+        if not chosen or not chosen <= set(names):
+            raise argparse.ArgumentTypeError(f"{text!r} is not made of these: {', '.join(names)}")
+        return tuple(name for name in names if name in chosen)
 
-        torch.set_num_threads(count)
-
-
-class _choices:  # noqa: N801
-    """Reads some of these names, as ``a,b``."""
-
-    def __init__(self, names: tuple[str, ...]) -> None:
-        self._names = names
-        self.__name__ = "choice"
-
-    def __call__(self, text: str) -> tuple[str, ...]:
-        chosen = tuple(name.strip() for name in text.split(",") if name.strip())
-        if not chosen or not set(chosen) <= set(self._names):
-            raise argparse.ArgumentTypeError(f"{text!r} is not made of these: {', '.join(self._names)}")
-        return tuple(name for name in self._names if name in chosen)
+    return read
 
 
 def _counts(text: str) -> tuple[int, ...]:

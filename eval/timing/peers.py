@@ -4,7 +4,7 @@ Both get the same passages, whose text has the title before it, and the same mod
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -20,10 +20,7 @@ from rag_app.documents import searchable_text
 from rag_app.embeddings import ModelEmbeddings
 from rag_app.index import Index, build_index, open_index
 from rag_app.korean import analyzer
-from rag_app.retrieval import WEIGHTS, build_retriever
-
-RANK_BM25 = "rank_bm25"
-"""Without this package BM25Retriever cannot be had, nor what is assembled with it."""
+from rag_app.retrieval import build_retriever
 
 
 class Peer(Protocol):
@@ -42,39 +39,35 @@ class Peer(Protocol):
         """Return what searches it, for 30 passages."""
 
 
-class Ours:
+class _Ours:
     """An index of ours; see `Peer`.
 
     Args:
         embeddings: The model.
-        weights: Of lexical and dense search.
         rerank: Whether the embedded reranker reorders what was found.
+        settings: Further ones of `rag_app.retrieval.build_retriever`.
     """
 
-    def __init__(self, embeddings: ModelEmbeddings, *, weights: Mapping[str, float] = WEIGHTS, rerank: bool) -> None:
+    def __init__(self, embeddings: ModelEmbeddings, *, rerank: bool = False, **settings: Any) -> None:
         self._embeddings = embeddings
-        self._weights = weights
+        self._settings = settings
         self._compressor = load_reranker(top_n=CANDIDATES) if rerank else TopN(top_n=CANDIDATES)
         self._index: Index
 
     def build(self, folder: Path, passages: Sequence[Document]) -> None:
-        """See `Peer`."""
         self._index = build_index(folder, passages, self._embeddings)
 
     def open(self, folder: Path) -> None:
-        """See `Peer`."""
         self._index = open_index(folder, self._embeddings)
 
     def delete(self, passage: Document) -> None:
-        """See `Peer`."""
         self._index.delete([passage.metadata["doc_id"]])
 
     def retriever(self) -> BaseRetriever:
-        """See `Peer`."""
-        return build_retriever(self._index, compressor=self._compressor, k=CANDIDATES, weights=self._weights)
+        return build_retriever(self._index, compressor=self._compressor, k=CANDIDATES, **self._settings)
 
 
-class Community:
+class _Community:
     """FAISS of langchain_community, alone or in an EnsembleRetriever with BM25Retriever; see `Peer`.
 
     BM25Retriever cannot be saved or changed: its index is made anew from the passages that FAISS has saved.
@@ -96,7 +89,6 @@ class Community:
         self._bm25: Any = None
 
     def build(self, folder: Path, passages: Sequence[Document]) -> None:
-        """See `Peer`."""
         self._folder = folder
         texts = [_with_title(passage) for passage in passages]
         self._faiss = _community("vectorstores").FAISS.from_documents(
@@ -106,7 +98,6 @@ class Community:
         self._build_bm25()
 
     def open(self, folder: Path) -> None:
-        """See `Peer`."""
         self._folder = folder
         self._faiss = _community("vectorstores").FAISS.load_local(
             str(folder), self._embeddings, allow_dangerous_deserialization=True
@@ -114,13 +105,11 @@ class Community:
         self._build_bm25()
 
     def delete(self, passage: Document) -> None:
-        """See `Peer`."""
         self._faiss.delete([passage.id])
         self._faiss.save_local(str(self._folder))
         self._build_bm25()
 
     def retriever(self) -> BaseRetriever:
-        """See `Peer`."""
         from langchain_classic.retrievers import ContextualCompressionRetriever, EnsembleRetriever
         from langchain_classic.retrievers.document_compressors import CrossEncoderReranker
 
@@ -161,40 +150,26 @@ class Row(NamedTuple):
     Attributes:
         make: From the embedding model.
         against: The row of ours that does the same; empty for ours.
-        needs: A package that may be missing.
-        note: Where it may be quicker than ours, and why.
+        differs: What it does otherwise by its construction. How much that matters is not measured apart.
     """
 
     make: Callable[[ModelEmbeddings], Peer]
     against: str = ""
-    needs: str = ""
-    note: str = ""
+    differs: str = ""
 
 
+_IN_MEMORY = "BM25 is kept in memory only, is built anew on opening and on every change, and scores every passage"
 ROWS: dict[str, Row] = {
-    "ours: dense": Row(lambda model: Ours(model, weights=DENSE, rerank=False)),
-    "ours: hybrid": Row(lambda model: Ours(model, rerank=False)),
-    "ours: hybrid + rerank": Row(lambda model: Ours(model, rerank=True)),
-    "FAISS": Row(
-        Community,
-        "ours: dense",
-        note="has no lexical index to build and open; searches with fewer steps; its files are not checked, and a "
-        "kill while they are written destroys them",
-    ),
+    "ours: dense": Row(lambda model: _Ours(model, **DENSE)),
+    "ours: hybrid": Row(_Ours),
+    "ours: hybrid + rerank": Row(lambda model: _Ours(model, rerank=True)),
+    "FAISS": Row(_Community, "ours: dense", "there is no lexical index to build and to open"),
     "Ensemble(BM25 of words, FAISS)": Row(
-        lambda model: Community(model, str.split),
-        "ours: hybrid",
-        RANK_BM25,
-        note="analyses nothing, so it is soon built, and finds less; time grows with the corpus",
+        lambda model: _Community(model, str.split), "ours: hybrid", f"texts are split at spaces only; {_IN_MEMORY}"
     ),
-    "Ensemble(BM25 of morphemes, FAISS)": Row(
-        lambda model: Community(model, _morphemes),
-        "ours: hybrid",
-        RANK_BM25,
-        note="scores every passage in memory: few are soon scored, and time grows with the corpus",
-    ),
+    "Ensemble(BM25 of morphemes, FAISS)": Row(lambda model: _Community(model, _morphemes), "ours: hybrid", _IN_MEMORY),
     "Ensemble(BM25 of morphemes, FAISS) + CrossEncoderReranker": Row(
-        lambda model: Community(model, _morphemes, rerank=True), "ours: hybrid + rerank", RANK_BM25
+        lambda model: _Community(model, _morphemes, rerank=True), "ours: hybrid + rerank", _IN_MEMORY
     ),
 }
 """By name."""

@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
+import numpy as np
 from tqdm import tqdm
 
 from eval.asking import WARM_UP
+
+T = TypeVar("T")
 
 Contender = Callable[[Sequence[str]], object]
 """Answers some questions."""
@@ -19,6 +22,22 @@ class Spread(NamedTuple):
     median: float
     low: float
     high: float
+
+
+class Recorder(Generic[T]):
+    """A contender that remembers what it ``found`` for each question.
+
+    Args:
+        answer: Returns for each of some questions what it found.
+    """
+
+    def __init__(self, answer: Callable[[Sequence[str]], Sequence[T]]) -> None:
+        self._answer = answer
+        self.found: dict[str, T] = {}
+
+    def __call__(self, questions: Sequence[str]) -> None:
+        """Answer questions."""
+        self.found |= zip(questions, self._answer(questions), strict=True)
 
 
 def interleave(
@@ -56,6 +75,18 @@ def interleave(
                 contenders[one](questions)
                 seconds.setdefault(one, []).append((perf_counter() - start) / len(questions))
                 bar.update()
+
+
+def percentiles(ask: Callable[[str], object], questions: Sequence[str]) -> dict[str, float]:
+    """Return the seconds of a question, p50 and p95, asked one at a time after one that does not count."""
+    ask(WARM_UP)
+    seconds = []
+    for question in questions:
+        start = perf_counter()
+        ask(question)
+        seconds.append(perf_counter() - start)
+    p50, p95 = np.percentile(seconds, [50, 95]).tolist()
+    return {"p50": p50, "p95": p95}
 
 
 def spread(values: Sequence[float]) -> Spread:

@@ -7,15 +7,13 @@ from typing import NamedTuple
 
 from eval.protocols import Benchmark, needed_passages, shrink
 from eval.timing.klue import Models, random_models
-from eval.timing.loop import TutorialLoop
-from eval.timing.rounds import interleave, to_json
+from eval.timing.loop import Hit, TutorialLoop
+from eval.timing.rounds import Recorder, interleave, to_json
 from eval.timing.setup import Found, Setup, chunks
 from eval.timing.variants import (
     LOOP,
     RERANKED,
     UNRERANKED,
-    Loop,
-    Ours,
     Variant,
     build_variant,
     export_unchecked,
@@ -23,7 +21,6 @@ from eval.timing.variants import (
     score_differences,
 )
 from rag_app.compressors import RerankingCompressor
-from rag_app.data.records import Question
 from rag_app.documents import searchable_text
 from rag_app.embeddings import load_embeddings
 from rag_app.index import Index, build_index
@@ -48,7 +45,7 @@ def measure_same_weights(setup: Setup, found: Found) -> None:
         bench = _prepare(setup, models, own)
         arguments = setup.arguments
         _measure(bench, "unreranked", arguments.rounds, arguments.questions, own)
-        _measure(bench, "reranked", arguments.rerank_rounds, arguments.rerank_questions, own)
+        _measure(bench, "reranked", arguments.rerank_rounds, 1, own)
 
 
 def _all_models(setup: Setup) -> Iterator[Models]:
@@ -89,12 +86,13 @@ def _prepare(setup: Setup, models: Models, found: Found) -> _Bench:
 
 def _measure(bench: _Bench, kind: str, rounds: int, questions: int, found: Found) -> None:
     """Let the loop and the variants of a kind answer the same questions, in turns."""
-    loop = Loop(bench.loop.rerank if kind == "reranked" else bench.loop.search)
-    contenders: dict[str, Loop | Ours] = {LOOP: loop}
+    search = bench.loop.rerank if kind == "reranked" else bench.loop.search
+    contenders = {LOOP: Recorder(lambda questions: [search(question) for question in questions])}
     compressors: list[RerankingCompressor] = []
     for variant in KINDS[kind]:
-        ours, compressor = build_variant(variant, bench.indexes[variant.backend], bench.models.reranker)
-        contenders[variant.name] = ours
+        contenders[variant.name], compressor = build_variant(
+            variant, bench.indexes[variant.backend], bench.models.reranker
+        )
         compressors += [] if compressor is None else [compressor]
 
     def forget() -> None:
@@ -105,29 +103,22 @@ def _measure(bench: _Bench, kind: str, rounds: int, questions: int, found: Found
     seconds: dict[str, list[float]] = {}
     own: Found = found.setdefault(kind, {})
     try:
-        interleave(
-            contenders,
-            asked,
-            seconds,
-            name=f"{bench.models.name}, {kind}",
-            before_each=forget,
-        )
+        interleave(contenders, asked, seconds, name=f"{bench.models.name}, {kind}", before_each=forget)
     finally:  # after an interruption, what the rounds until then took
         if LOOP in seconds:
             own |= {"rounds": len(seconds[LOOP]), "questions": sum(map(len, asked[: len(seconds[LOOP])]))}
             own["rows"] = to_json(seconds, LOOP)
             for name, row in own["rows"].items():
-                row |= _compare(loop, contenders[name], bench)
+                row |= _compare(contenders[LOOP].found, contenders[name].found, bench)
             for variant in KINDS[kind]:
                 if variant.name in seconds:
                     own["rows"][variant.name]["exact"] = variant.exact
 
 
-def _compare(loop: Loop, contender: Loop | Ours, bench: _Bench) -> Found:
+def _compare(theirs: Mapping[str, list[Hit]], ours: Mapping[str, list[Hit]], bench: _Bench) -> Found:
     """Return how what one found differs from what the loop found and, of trained weights, how often it is right."""
-    asked = [question for question in bench.benchmark.questions if question.text in contender.found]
-    both = [question.text for question in asked if question.text in loop.found]
-    pairs = [(loop.scores(question), contender.scores(question)) for question in both]
+    asked = [question for question in bench.benchmark.questions if question.text in ours]
+    pairs = [(theirs[question.text], ours[question.text]) for question in asked if question.text in theirs]
     differences = [one for pair in pairs for one in score_differences(*pair)]
     compared: Found = {
         "max_score_difference": max(differences, default=None),
@@ -135,14 +126,12 @@ def _compare(loop: Loop, contender: Loop | Ours, bench: _Bench) -> Found:
         "same_passages": mean(overlap(*pair) for pair in pairs),
     }
     if not bench.models.random:
-        compared["hit_rate@1"] = mean(_hit(contender, bench, question) for question in asked)
+        documents = next(iter(bench.indexes.values())).snapshot.store.documents
+        compared["hit_rate@1"] = mean(
+            any(documents[hit.id].metadata["doc_id"] in question.relevant for hit in ours[question.text][:1])
+            for question in asked
+        )
     return compared
-
-
-def _hit(contender: Loop | Ours, bench: _Bench, question: Question) -> bool:
-    documents = next(iter(bench.indexes.values())).snapshot.store.documents
-    found = contender.scores(question.text)
-    return bool(found) and documents[found[0].id].metadata["doc_id"] in question.relevant
 
 
 def _per_second(count: int, seconds: float) -> Found:

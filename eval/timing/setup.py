@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from langchain_core.documents import Document
-
-from eval.protocols import Benchmark, clean
-from rag_app.data.questions import all_passages, load_passages, load_retrieval_data
+from eval.preparing import load_clean, own_training_part
+from eval.protocols import Benchmark
+from rag_app.data.questions import load_retrieval_data
 from rag_app.data.records import Question
-from rag_app.data.sources import NAMED
 from rag_app.tables import Columns
 
 T = TypeVar("T")
@@ -57,21 +55,11 @@ def load_setup(arguments: argparse.Namespace, folder: Path) -> Setup:
     """
     columns = Columns(text=arguments.text_column, title=arguments.title_column)
     data = load_retrieval_data(arguments.data, split=arguments.split, columns=columns)
-    distractors: list[Document] = list(all_passages(arguments.data, columns=columns))
-    distractors += [document for source in arguments.distractors for document in load_passages(source)]
-    benchmark = clean(data, distractors, limit=arguments.limit, seed=arguments.seed)
-    return Setup(benchmark, _training_questions(arguments, columns), folder, arguments)
+    training = own_training_part(arguments, columns, data)
+    more = training.questions if training else []
+    return Setup(load_clean(arguments, data, columns), more, folder, arguments)
 
 
 def chunks(items: Sequence[T], size: int) -> list[Sequence[T]]:
     """Return items in groups of one size, the last perhaps smaller."""
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _training_questions(arguments: argparse.Namespace, columns: Columns) -> list[Question]:
-    if not (arguments.data in NAMED or Path(arguments.data).is_dir()):
-        return []
-    try:
-        return load_retrieval_data(arguments.data, split="train", columns=columns).questions
-    except FileNotFoundError:  # a folder without a train split
-        return []

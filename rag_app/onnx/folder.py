@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from filelock import FileLock
-from huggingface_hub import cached_assets_path
+from huggingface_hub.constants import HF_ASSETS_CACHE
 
 from rag_app.models import OnnxBackend, ResolvedModel, model_fingerprint
 from rag_app.onnx.quality import Quality
@@ -93,7 +93,8 @@ def is_complete(folder: Path) -> bool:
 @contextmanager
 def export_lock(model: ResolvedModel, backend: OnnxBackend) -> Iterator[Path]:
     """Wait until no other process or thread exports this model, and yield the folder to export into."""
-    folder = next(place for place in _places(model, backend) if _is_writable(place))
+    places = _places(model, backend)
+    folder = next((place for place in places if _is_writable(place)), places[-1])
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         yield folder
@@ -101,7 +102,12 @@ def export_lock(model: ResolvedModel, backend: OnnxBackend) -> Iterator[Path]:
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that takes the place of another when the block ends well, and else is removed."""
+    """Yield an empty folder that takes the place of another when the block ends well, and else is removed.
+
+    Only for one at a time; see `export_lock`.
+    """
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     aside = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield aside
@@ -121,7 +127,8 @@ def _places(model: ResolvedModel, backend: OnnxBackend) -> list[Path]:
     name = _FOLDERS[backend]
     digest = sha256(model_fingerprint(model).encode()).hexdigest()[:32]
     # The Hub's snapshots are the Hub's: what is made from them goes into its folder for that, by fingerprint.
-    cached = cached_assets_path("korean-rag", namespace="onnx", subfolder=digest) / name
+    # Not cached_assets_path, which makes the folder and fails where it may not, as where there is no home.
+    cached = Path(HF_ASSETS_CACHE).expanduser() / "korean-rag" / "onnx" / digest / name
     return [cached] if model.commit is not None else [model.folder / "onnx" / name, cached]
 
 

@@ -7,7 +7,7 @@ from math import log
 
 from langchain_core.documents import Document
 
-from rag_app.korean import bigrams
+from rag_app.korean import bigrams, normalise
 
 Measure = Callable[[Sequence[str]], Sequence[int]]
 """How many tokens each of some texts has; those of sentences add up to no less than those of the text they make."""
@@ -60,7 +60,7 @@ def _choose(
         longest //= 2
         spans = _cut(text, longest)
         sizes = measure([text[start:end] for start, end in spans])
-    own = _merits(question, [text[start:end].lower() for start, end in spans])
+    own = _merits(question, [normalise(text[start:end]).lower() for start, end in spans])
     around = [before + after for before, after in zip([0.0, *own], [*own[1:], 0.0], strict=False)]
     merits = [merit + _NEIGHBOUR * beside for merit, beside in zip(own, around, strict=True)]
     chosen = []
