@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(say("멈췄습니다. 색인은 그대로입니다.", "Stopped. The index is as it was."), file=sys.stderr)
         if options.command in ("index", "add") and (options.index / "spool").is_dir():
             kept = say(
-                "만든 벡터는 남아 있어, 같은 명령이 이어서 합니다.", "Its vectors are kept: the same command goes on."
+                "만든 벡터는 남아 있어, 같은 명령이 이어서 합니다.", "The vectors are kept: the same command goes on."
             )
             print(kept, file=sys.stderr)
         return INTERRUPTED

@@ -109,10 +109,11 @@ class HybridRetriever(BaseRetriever):
         """Return the best passages of each question; those without a vector are embedded."""
         snapshot = self.index.snapshot
         allowed = None if self.filter is None else matching_ids(snapshot.store.documents, self.filter)
+        count = max(k, self.candidates)
 
         def find(question: str, vector: ArrayLike) -> list[Document]:
             among = self._named(snapshot, question) if self.news.infer_filters else None
-            hits, cosines = self._search(snapshot, question, vector, max(k, self.candidates), among or allowed)
+            hits, cosines = self._search(snapshot, question, vector, count, among or allowed, alone=len(questions) == 1)
             with timed("fusion"):
                 return self._fuse(snapshot, question, hits, cosines, k)
 
@@ -136,26 +137,46 @@ class HybridRetriever(BaseRetriever):
         return matching_ids(store.documents, {**named, **(filter or {})})
 
     def _search(
-        self, snapshot: Snapshot, question: str, vector: ArrayLike, count: int, allowed: Collection[str] | None
+        self,
+        snapshot: Snapshot,
+        question: str,
+        vector: ArrayLike,
+        k: int,
+        among: Collection[str] | None,
+        *,
+        alone: bool,
     ) -> tuple[dict[str, LexicalHit], dict[str, float]]:
         """Return the candidates' lexical hits, for those that share a word with the question, and their cosines."""
-        hits: dict[str, LexicalHit] = {}
-        cosines: dict[str, float] = {}
-        if self.weights["lexical"]:
+
+        def words(k: int, ids: Collection[str] | None) -> dict[str, LexicalHit]:
+            if not self.weights["lexical"]:
+                return {}
             with timed("lexical"):
-                found = snapshot.lexical.search(question, count, ids=allowed, weights=self.analyses)
-                hits = {hit.id: hit for hit in found}
-        if self.weights["dense"]:
+                return {hit.id: hit for hit in snapshot.lexical.search(question, k, ids=ids, weights=self.analyses)}
+
+        def near(k: int, ids: Collection[str] | None) -> dict[str, float]:
+            if not self.weights["dense"]:
+                return {}
             with timed("dense"):
-                cosines = dict(snapshot.store.search_vector(vector, count, ids=allowed))
-                unseen = [id_ for id_ in hits if id_ not in cosines]
-                cosines.update(snapshot.store.search_vector(vector, len(unseen), ids=unseen))
-        if self.weights["lexical"]:
-            with timed("lexical"):
-                unseen = [id_ for id_ in cosines if id_ not in hits]
-                found = snapshot.lexical.search(question, len(unseen), ids=unseen, weights=self.analyses)
-                hits |= {hit.id: hit for hit in found}
-        return hits, cosines
+                return dict(snapshot.store.search_vector(vector, k, ids=ids))
+
+        side_by_side = alone and len(snapshot.store) >= _THREADS_FROM
+        with ContextThreadPoolExecutor(1) as pool:  # which starts no thread unless asked to
+
+            def both(
+                for_words: Collection[str] | None, for_near: Collection[str] | None, k: int | None = None
+            ) -> tuple[dict[str, LexicalHit], dict[str, float]]:
+                wanted = [(len(ids or ()) if k is None else k, ids) for ids in (for_words, for_near)]
+                if not side_by_side:
+                    return words(*wanted[0]), near(*wanted[1])
+                found = pool.submit(near, *wanted[1])
+                return words(*wanted[0]), found.result()
+
+            hits, cosines = both(among, among, k)
+            more, nearer = both(
+                [id_ for id_ in cosines if id_ not in hits], [id_ for id_ in hits if id_ not in cosines]
+            )
+        return hits | more, cosines | nearer
 
     def _fuse(
         self, snapshot: Snapshot, question: str, hits: Mapping[str, LexicalHit], cosines: Mapping[str, float], k: int

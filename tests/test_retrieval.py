@@ -215,6 +215,17 @@ def test_asked_together_every_question_finds_what_it_finds_alone(
         assert list(map(_found, asyncio.run(retriever.abatch(QUESTIONS)))) == alone
 
 
+def test_words_and_vectors_searched_side_by_side_find_the_same(
+    embedded_index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hybrid = HybridRetriever(index=embedded_index, k=5, candidates=2)
+    one_by_one = [_found(hybrid.invoke(question)) for question in QUESTIONS]
+    monkeypatch.setattr(retrieval, "_THREADS_FROM", 0)
+    with stage_times() as seconds:
+        assert [_found(hybrid.invoke(question)) for question in QUESTIONS] == one_by_one
+    assert {"lexical", "dense"} <= seconds.keys()
+
+
 def test_questions_that_wait_for_one_another_are_embedded_together(
     embedded_index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
