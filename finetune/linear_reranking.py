@@ -2,8 +2,8 @@
 
 It adds up what `rag_app.reranking.matching` measures of a question and a passage and what the search thought of the
 passage. The weights are fitted by `finetune.linear_fit` on what the search finds for the training questions. Besides
-the gate there is cross-validation: for each fold of the questions, weights are fitted on the others. It shows what validation data,
-often few, cannot, and what the scores have to be for the probability that a passage answers.
+the gate there is cross-validation: for each fold of the questions, weights are fitted on the others. It shows what
+validation data, often few, cannot, and what the scores have to be for the probability that a passage answers.
 """
 
 import argparse

@@ -99,12 +99,16 @@ class Columns:
 
     def _table(self, key: str, condition: Any) -> NDArray[np.bool_]:
         """Return whether each code's value satisfies a condition; the last is code -1, no value."""
-        name = (key, repr(condition))
-        table = self._tables.get(name)
-        if table is None:
-            values = (*self.values[key], None)
-            table = np.fromiter((holds(value, condition) for value in values), np.bool_, len(values))
+        try:
+            name = (key, json.dumps(condition, sort_keys=True))
+        except TypeError:  # neither text nor number, such as a day or an array: not remembered
+            return self._new_table(key, condition)
+        if name not in self._tables:
             if len(self._tables) >= _MOST_TABLES:
                 self._tables = {}
-            self._tables[name] = table
-        return table
+            self._tables[name] = self._new_table(key, condition)
+        return self._tables[name]
+
+    def _new_table(self, key: str, condition: Any) -> NDArray[np.bool_]:
+        values = (*self.values[key], None)
+        return np.fromiter((holds(value, condition) for value in values), np.bool_, len(values))

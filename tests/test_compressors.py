@@ -16,7 +16,9 @@ from pydantic import ValidationError
 from rag_app.compressors import CrossEncoderCompressor, LinearCompressor, TopN, load_reranker
 from rag_app.documents import searchable_text
 from rag_app.evidence import gather_evidence
+from rag_app.models import load_cross_encoder
 from rag_app.rendering import scores_html
+from rag_app.reranking.cross_encoders import TorchCrossEncoder
 from rag_app.reranking.early_stop import EarlyStop, write_early_stop
 from rag_app.stages import with_stage
 
@@ -251,7 +253,7 @@ def test_the_same_question_is_scored_once_for_any_settings(tiny_cross_encoder: P
 def test_windows_are_remembered_for_the_same_title_and_text_only(tiny_cross_encoder: Path) -> None:
     reranker = load_reranker(tiny_cross_encoder, device="cpu", top_n=None)
     reranker.forget()
-    text = f"{'프로야구 개막전이 잠실에서 열렸다. ' * 30}국회는 내년 예산안을 의결했다."
+    text = f"{'프로야구 개막전이 잠실에서 열렸다. ' * 60}국회는 내년 예산안을 의결했다."
     apart, together = Document(page_content=text, metadata={"title": "서울"}), Document(page_content=f"서울\n{text}")
 
     for document in (apart, together):
@@ -261,10 +263,12 @@ def test_windows_are_remembered_for_the_same_title_and_text_only(tiny_cross_enco
         assert all(document.page_content[start:end].endswith(".") for start, end in windows)
 
 
-def test_compressors_of_one_model_share_its_tokenizer(tiny_cross_encoder: Path) -> None:
-    first, second = (load_reranker(tiny_cross_encoder, device="cpu")._pairs for _ in range(2))
+def test_compressors_of_one_model_share_a_copy_of_its_tokenizer(tiny_cross_encoder: Path) -> None:
+    model = load_cross_encoder(tiny_cross_encoder, device="cpu")
+    first, second = TorchCrossEncoder(model), TorchCrossEncoder(model)
+
     assert first._tokenizer is second._tokenizer
-    assert first._tokenizer is not first._model.tokenizer
+    assert first._tokenizer is not model.tokenizer
 
 
 def test_a_linear_score_is_remembered_with_the_score_of_the_search(tiny_linear_reranker: Path) -> None:

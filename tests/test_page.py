@@ -151,7 +151,7 @@ def test_the_date_filter_limits_the_sources(sample_page: "AppTest") -> None:
 
 
 def test_the_number_of_sources_is_the_one_set(sample_page: "AppTest") -> None:
-    _labelled(sample_page.sidebar.slider, "답에 쓸 단락 수 (top_n)").set_value(2)
+    _labelled(sample_page.sidebar.slider, "답에 쓸 기사 수").set_value(2)
     assert _html(_ask(sample_page, ANSWERABLE)).count('<div class="source"') == 2
 
 

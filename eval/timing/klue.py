@@ -44,6 +44,9 @@ SIZES = {
 }
 """Those of klue/roberta-base and klue/roberta-small, and one to try the program with."""
 
+PAIRS = {"klue": ("base", "small"), "base": ("base", "base"), "small": ("small", "small"), "tiny": ("tiny", "tiny")}
+"""By name, the sizes of an embedding model and of a cross-encoder; the tutorial's first."""
+
 
 class Models(NamedTuple):
     """Two models.
@@ -61,23 +64,24 @@ class Models(NamedTuple):
     random: bool
 
 
-def random_models(folder: Path, size: str) -> Models:
+def random_models(folder: Path, pair: str) -> Models:
     """Return an embedding model (mean pooling) and a cross-encoder, both with random weights.
 
     Args:
         folder: Where two folders are made, unless they are there already.
-        size: One of `SIZES`.
+        pair: One of `PAIRS`.
 
     Raises:
         ImportError: PyTorch is not installed.
     """
-    models = Models(f"klue/roberta-{size} size, random weights", folder / "embedding", folder / "reranker", True)
+    sizes = PAIRS[pair]
+    name = f"klue/roberta-{' and -'.join(dict.fromkeys(sizes))} size, random weights"
     if not folder.exists():
-        _write_models(folder, SIZES[size])
-    return models
+        _write_models(folder, *(SIZES[size] for size in sizes))
+    return Models(name, folder / "embedding", folder / "reranker", True)
 
 
-def _write_models(folder: Path, size: Size) -> None:
+def _write_models(folder: Path, embedding: Size, reranker: Size) -> None:
     import torch
     from transformers import RobertaConfig, RobertaForSequenceClassification, RobertaModel
 
@@ -89,15 +93,15 @@ def _write_models(folder: Path, size: Size) -> None:
     pieces = tokenizer.get_vocab()
     vocabulary = "\n".join(sorted(pieces, key=pieces.__getitem__)) + "\n"
     torch.manual_seed(SEED)
-    for path, architecture, labels in (
-        (folder / "embedding", RobertaModel, {}),
-        (folder / "reranker", RobertaForSequenceClassification, {"num_labels": 1}),
+    for path, architecture, size, labels in (
+        (folder / "embedding", RobertaModel, embedding, {}),
+        (folder / "reranker", RobertaForSequenceClassification, reranker, {"num_labels": 1}),
     ):
         architecture(RobertaConfig(**{**_CONFIG, **size._asdict(), **labels})).save_pretrained(path)
         (path / "vocab.txt").write_text(vocabulary, "utf-8")
         settings = {"do_lower_case": False, "model_max_length": 512, "tokenizer_class": "BertTokenizer"}
         (path / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
-    pooling = {"word_embedding_dimension": size.hidden_size, "pooling_mode_mean_tokens": True}
+    pooling = {"word_embedding_dimension": embedding.hidden_size, "pooling_mode_mean_tokens": True}
     (folder / "embedding" / "1_Pooling").mkdir()
     (folder / "embedding" / "1_Pooling" / "config.json").write_text(json.dumps(pooling), "utf-8")
     modules = [

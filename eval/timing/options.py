@@ -6,11 +6,11 @@ from importlib.util import find_spec
 
 from eval.metrics import measures
 from eval.options import add_data, check_output, positive, program
-from eval.timing.klue import SIZES
+from eval.timing.klue import PAIRS
 
 _AMOUNTS: dict[str, tuple[object, object]] = {
     "limit": (None, 6),
-    "model_sizes": (("base", "small"), ("tiny",)),
+    "model_sizes": (("klue",), ("tiny",)),
     "rounds": (5, 1),
     "questions": (32, 2),  # in each of these rounds; when reranking it is one, as the loop takes seconds for it
     "rerank_rounds": (3, 1),
@@ -51,10 +51,10 @@ def parser(description: str | None, parts: Iterable[str], *, quick: bool) -> arg
     what.add_argument("--reranker", metavar="NAME", help="same_weights: a cross-encoder, to go with it")
     what.add_argument(
         "--model-sizes",
-        type=_some_of(SIZES),
+        type=_some_of(PAIRS),
         metavar="NAME,NAME",
-        help=f"of models with random weights: {', '.join(SIZES)} (default: base,small). The first of them is also what "
-        "default and cold_start take",
+        help=f"of models with random weights: {', '.join(PAIRS)} (default: klue, an embedding model of klue/roberta-base's "
+        "size and a reranker of -small's). The first of them is also what default and cold_start take",
     )
     what.add_argument("--rounds", type=positive, metavar="N", help="of everything but reranking (default: %(default)s)")
     what.add_argument("--rerank-rounds", type=positive, metavar="N", help="of reranking (default: %(default)s)")
