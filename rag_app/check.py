@@ -7,7 +7,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 
 from rag_app.generations import damaged_files, read_generation
-from rag_app.index import FORMATS, LEXICAL, count_passages
+from rag_app.index import FORMATS, LEXICAL, analysis, count_passages
 from rag_app.korean import analyzer
 from rag_app.lexical import LexicalIndex
 from rag_app.stores.faiss import FaissStore
@@ -17,7 +17,7 @@ def check_index(path: str | Path) -> list[str]:
     """Return everything that is wrong with an index, one sentence each; an empty list means it is sound.
 
     Checks the manifest, every file's checksum, that documents, vectors and lexical index hold the same passages, and
-    that the counts are those of the manifest. Needs no embedding model.
+    that the counts are those of the manifest, and that this version can search it. Needs no embedding model.
 
     Raises:
         FileNotFoundError: There is no index.
@@ -44,6 +44,8 @@ def _examine(generation: Path, manifest: dict[str, Any]) -> None:
         raise _UnsoundError([f"{name} is missing, changed or does not belong there." for name in damaged])
     store = FaissStore.read(generation, _NoEmbeddings(), manifest.get("vectors"))
     problems = []
+    if manifest["analysis"] != analysis():
+        problems.append("It was built with another analysis of words than this version's. Build it anew.")
     if sorted(LexicalIndex.open(analyzer(), generation / LEXICAL).ids()) != sorted(store.documents):
         problems.append("The lexical index and the documents hold different passages.")
     if count_passages(store) != {key: manifest[key] for key in ("documents", "passages")}:

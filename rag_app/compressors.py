@@ -96,7 +96,7 @@ class RerankingCompressor(BaseDocumentCompressor):
     name: str
     top_n: int | None = Field(default=10, ge=1)
     threshold: float | None = Field(default=None, ge=0, le=1)
-    budget_ms: float | None = Field(default=None, gt=0)
+    budget_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     max_pairs: int | None = Field(default=None, ge=1)
     early_stop: SkipValidation[EarlyStop | None] = None
     settle: int | None = Field(default=None, ge=1)

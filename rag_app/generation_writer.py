@@ -90,10 +90,12 @@ def passage_encoder(folder: Path, embeddings: Embeddings, dimension: int) -> Ite
     """Give what embeds passages; vectors of a slow model are put by until the block is left without an exception."""
     encode = partial(_encode, embeddings)
     fingerprint = spool_fingerprint(embeddings)
+    spooled = folder / "spool"
     if fingerprint is None:
+        shutil.rmtree(spooled, ignore_errors=True)  # of an interrupted build with another model
         yield encode
         return
-    with VectorSpool.open(folder / "spool", fingerprint, dimension) as spool:
+    with VectorSpool.open(spooled, fingerprint, dimension) as spool:
         yield lambda texts: spool.encode(texts, encode)
         spool.discard()
 

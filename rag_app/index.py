@@ -212,7 +212,7 @@ def build_index(
         model = describe_model(embeddings)
         manifest: dict[str, Any] = {
             "model": model,
-            "analysis": _analysis(),
+            "analysis": analysis(),
             "passage_chars": passage_chars,
         }
         with (
@@ -258,9 +258,9 @@ def open_index(
 def _read_snapshot(path: Path, embeddings: Embeddings, *, check: bool) -> Snapshot:
     def load(folder: Path, manifest: dict[str, Any]) -> Snapshot:
         check_model(path, manifest["model"], describe_model(embeddings))
-        if manifest["analysis"] != _analysis():
+        if manifest["analysis"] != analysis():
             raise ValueError(
-                f"{path} was built with another analysis ({manifest['analysis']}, now {_analysis()}). "
+                f"{path} was built with another analysis ({manifest['analysis']}, now {analysis()}). "
                 f"Build it anew: rag-app index PATH... --index {path} --replace"
             )
         lexical = LexicalIndex.open(_analyzer(folder), folder / LEXICAL)
@@ -274,7 +274,7 @@ def _analyzer(folder: Path) -> Analyzer:
     return Analyzer(dictionary) if dictionary.exists() else analyzer()
 
 
-def _analysis() -> dict[str, Any]:
+def analysis() -> dict[str, Any]:
     """Return what the units of the lexical index depend on; a patch release of Kiwi keeps them."""
     kiwi = ".".join(version("kiwipiepy").split(".")[:2])
     return {

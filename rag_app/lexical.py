@@ -239,7 +239,7 @@ class LexicalIndex:
             for (field, unit), weight in terms.items()
         )
         parsed = tantivy.Query.boolean_query([(tantivy.Occur.Should, query) for query in queries])
-        found = _search_among(searcher, schema, parsed, k, ids)
+        found = _search_among(searcher, schema, parsed, min(k, searcher.num_docs), ids)
         bound = _upper_bound(searcher, terms)
         hits = [LexicalHit(searcher.doc(address)["id"][0], score, min(1.0, score / bound)) for score, address in found]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))

@@ -79,11 +79,11 @@ class VectorSpool:
                 self._remember(ids, line)
         lost = sum(map(len, lines)) - self._end
         if lost and not self._end:
-            logger.warning("%s: starting anew, wanted %s but found %.200r", self.folder, header, lines[0])
+            logger.warning("%s: left there by another model, or damaged; starting anew.", self.folder)
         elif lost:
             logger.warning("%s: the last record is cut short or damaged; it is encoded again.", self.folder)
         if self._count:
-            logger.info("%s: going on with %d vectors of a build that was interrupted.", self.folder, self._count)
+            logger.warning("%s: going on with %d vectors of a build that was interrupted.", self.folder, self._count)
         self._journal.truncate(self._end)
         self._vectors.truncate(self._count * self._row_bytes)
         if not self._end:

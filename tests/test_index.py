@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
@@ -14,6 +15,7 @@ from rag_app.embeddings import load_embeddings
 from rag_app.generations import writing
 from rag_app.index import Changes, Index, build_index, open_index
 from rag_app.retrieval import build_retriever
+from rag_app.vector_spool import VectorSpool
 
 EMBEDDINGS = DeterministicFakeEmbedding(size=8)
 RICE = make_document("올해 쌀 수확량이 4.2% 줄었다.", title="쌀 수확량 감소", path="a.csv", date="2025-01-02")
@@ -217,6 +219,20 @@ def test_check_finds_a_part_of_another_version(index: Index, tmp_path: Path, par
     assert check_index(index.path)
     with pytest.raises(ValueError, match="Damaged"):
         open_index(index.path, EMBEDDINGS)
+
+
+def test_check_says_when_this_version_cannot_search_the_index(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag_app.check.analysis", lambda: {"kiwipiepy": "9.9"})
+    assert check_index(index.path) == [
+        "It was built with another analysis of words than this version's. Build it anew."
+    ]
+
+
+def test_a_build_without_a_spool_removes_one_that_was_left(tmp_path: Path) -> None:
+    with VectorSpool.open(tmp_path / "spool", "slow", 2) as spool:
+        spool.add(["a"], np.ones((1, 2), np.float32))
+    build_index(tmp_path, [RICE], load_embeddings())
+    assert not (tmp_path / "spool").exists()
 
 
 def test_a_failed_add_does_not_block_the_next(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,10 @@ def test_finds_the_passage_that_shares_words(question: str, best: str) -> None:
     assert _ids(_index(), question)[0] == best
 
 
+def test_more_may_be_asked_for_than_there_is() -> None:
+    assert len(_index().search("은행이 올해 조사", 10**12)) == 3
+
+
 def test_decomposed_and_full_width_questions_find_the_same() -> None:
     index = _index()
     plain = index.search("대출 금리 0.3%", 3)

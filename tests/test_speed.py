@@ -140,7 +140,7 @@ def test_a_failure_shows_what_is_finished_and_is_raised(
     ("arguments", "message"),
     [
         (["--parts", "loop"], "'loop' is not made of these: same_weights, quality"),
-        (["--model-sizes", "large"], "'large' is not made of these: base, small, tiny"),
+        (["--model-sizes", "large"], "'large' is not made of these: klue, base, small, tiny"),
         (["--sizes", "10,0"], "invalid list of positive numbers value: '10,0'"),
         (["--embedding", "models/mrc"], "Give --reranker NAME as well"),
         (["--plot", "."], "--plot names a folder"),

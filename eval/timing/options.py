@@ -53,8 +53,8 @@ def parser(description: str | None, parts: Iterable[str], *, quick: bool) -> arg
         "--model-sizes",
         type=_some_of(PAIRS),
         metavar="NAME,NAME",
-        help=f"of models with random weights: {', '.join(PAIRS)} (default: klue, an embedding model of klue/roberta-base's "
-        "size and a reranker of -small's). The first of them is also what default and cold_start take",
+        help=f"of models with random weights: {', '.join(PAIRS)} (default: klue, an embedding model of klue/roberta-"
+        "base's size and a reranker of -small's). The first of them is also what default and cold_start take",
     )
     what.add_argument("--rounds", type=positive, metavar="N", help="of everything but reranking (default: %(default)s)")
     what.add_argument("--rerank-rounds", type=positive, metavar="N", help="of reranking (default: %(default)s)")
