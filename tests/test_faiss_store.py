@@ -54,7 +54,7 @@ def test_an_unknown_filter_operator_is_named() -> None:
 def test_the_texts_of_a_key_follow_what_is_stored() -> None:
     store = FaissStore(DeterministicFakeEmbedding(size=4))
     assert store.values("section") == []
-    metadatas = [{"section": "정치"}, {"section": ["경제", "정치"]}, {"section": 3}, {}]
+    metadatas: list[dict[str, Any]] = [{"section": "정치"}, {"section": ["경제", "정치"]}, {"section": 3}, {}]
     store.add_texts(["하나", "둘", "셋", "넷"], metadatas, ids=["a", "b", "c", "d"])
     assert store.values("section") == ["경제", "정치"]
     store.values("section").clear()
