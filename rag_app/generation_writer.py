@@ -21,11 +21,8 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from rag_app.clusters import FORMS, QUESTIONS, Clusters, Tuning, list_count
-from rag_app.documents import searchable_text
-from rag_app.embeddings import ModelEmbeddings
-from rag_app.lexical import LexicalIndex
-from rag_app.segmented import (
+from rag_app.disk.clusters import FORMS, QUESTIONS, Clusters, Tuning, list_count
+from rag_app.disk.segmented import (
     CLUSTERS_FILE,
     GONE_FILE,
     SEGMENTS,
@@ -34,7 +31,10 @@ from rag_app.segmented import (
     copy_segment,
     open_segments,
 )
-from rag_app.segments import Segment, SegmentWriter
+from rag_app.disk.segments import Segment, SegmentWriter
+from rag_app.documents import searchable_text
+from rag_app.embeddings import ModelEmbeddings
+from rag_app.lexical import LexicalIndex
 from rag_app.stores.faiss import FaissStore
 from rag_app.vector_spool import VectorSpool, spool_fingerprint
 from rag_app.vectors import unit_rows

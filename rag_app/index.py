@@ -13,6 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from rag_app.articles import NewArticles, distinct_articles
+from rag_app.disk.segmented import SegmentedDocuments
 from rag_app.documents import searchable_text
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.filters import matching_ids
@@ -31,7 +32,6 @@ from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer
 from rag_app.lexical import FIELDS, LexicalIndex
 from rag_app.models import Backend, serving_backend
 from rag_app.passages import PASSAGE_CHARS, split_documents
-from rag_app.segmented import SegmentedDocuments
 from rag_app.stores.faiss import FaissStore
 
 FORMATS = ("korean-rag-1", "korean-rag-2")

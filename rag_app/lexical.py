@@ -19,11 +19,11 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, SkipValidation
 
 from rag_app.by_word import ByWord, join_units, morphemes_by_word
+from rag_app.disk.id_hashes import HashedIds, HashFilter, hash_id
+from rag_app.disk.metadata_terms import TermCondition, TermFilter, metadata_terms
 from rag_app.documents import searchable_text
 from rag_app.filters import Filter, matching_ids
-from rag_app.id_hashes import HashedIds, HashFilter, hash_id
 from rag_app.korean import Analyzer, marked_bigrams, normalise
-from rag_app.metadata_terms import TermCondition, TermFilter, metadata_terms
 from rag_app.stages import with_stage
 
 K1 = 1.2  # Tantivy's constant, which it does not let one change
@@ -33,7 +33,7 @@ _DEEP = 4000  # hits that are looked through for the k wanted, where a filter ke
 _TERMS = 4000  # terms of metadata that are named to Tantivy, where a filter keeps few
 _EVERY = "every"  # a field with the same term in every passage: its frequency counts deleted ones too, as BM25 does
 _KEY = "key"  # the hash of the id, which can be read for many hits at once
-_METADATA = "metadata"  # see `rag_app.metadata_terms`
+_METADATA = "metadata"  # see `rag_app.disk.metadata_terms`
 _OWN_FIELDS = ("id", _EVERY, _KEY, _METADATA)
 FIELDS = {"bigrams": 1.0, "morphemes": 1.5}
 """How much each analysis counts; chosen on train questions, see ``finetune/LOG.md``."""

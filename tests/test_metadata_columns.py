@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rag_app.disk.metadata_columns import Columns, ColumnsBuilder
 from rag_app.filters import Filter, matches
-from rag_app.metadata_columns import Columns, ColumnsBuilder
 
 ROWS: list[dict[str, Any]] = [
     {"section": "경제", "views": 1, "new": True, "date": "2025-01-01"},
@@ -52,7 +52,7 @@ def test_what_is_in_no_column_is_left_to_the_documents(tmp_path: Path, filter: F
 
 
 def test_a_key_of_too_many_values_has_no_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rag_app.metadata_columns._MOST_VALUES", 3)
+    monkeypatch.setattr("rag_app.disk.metadata_columns._MOST_VALUES", 3)
     found = columns(tmp_path, [{"n": n, "kind": n % 3} for n in range(9)])
     assert found.matches({"n": 1}) is None
     kinds = found.matches({"kind": 1})

@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
+from rag_app.disk.metadata_terms import metadata_terms, term_condition
 from rag_app.filters import holds
-from rag_app.metadata_terms import metadata_terms, term_condition
 
 VALUES: list[Any] = ["경제", "1", 1, 1.0, True, 2, ""]
 

@@ -9,10 +9,10 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from rag_app.check import check_index
+from rag_app.disk.segmented import Selection
 from rag_app.documents import make_document
 from rag_app.filters import Filter, matching_ids
 from rag_app.index import Changes, Index, build_index, open_index
-from rag_app.segmented import Selection
 
 EMBEDDINGS = DeterministicFakeEmbedding(size=16)
 FORMS = ["exact", "ivf", "rabitq"]
@@ -149,7 +149,7 @@ def test_a_filter_on_a_large_index_names_no_passage(index: Index, monkeypatch: p
 @pytest.mark.parametrize("share", [0.005, 0.05, 0.1, 0.125, 0.25, 0.5, 0.9])
 def test_a_filter_costs_no_recall(index: Index, share: float, exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not exact:
-        monkeypatch.setattr("rag_app.segmented.EXACT_KEPT", 0)
+        monkeypatch.setattr("rag_app.disk.segmented.EXACT_KEPT", 0)
     selection = matching_ids(index.snapshot.store.documents, {"n": {"$lt": 400 * share}})
     vectors = index.snapshot.store.vectors(kept := sorted(selection))
     shares = []
@@ -170,7 +170,7 @@ def test_the_texts_of_a_key_are_told_whether_in_columns_or_not(index: Index, mon
     assert index.snapshot.store.values("section") == ["경제", "과학", "날씨", "정치"]
     assert index.snapshot.store.values("topics") == ["밀", "쌀"]
     index.delete([str(a.id) for a in ARTICLES if a.metadata["section"] == "날씨"])
-    monkeypatch.setattr("rag_app.segments.Segment.record", None)  # no document is read
+    monkeypatch.setattr("rag_app.disk.segments.Segment.record", None)  # no document is read
     assert index.snapshot.store.values("section") == ["경제", "과학", "정치"]
     assert store.values("section") == ["경제", "날씨", "정치"]
 

@@ -16,10 +16,10 @@ from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from numpy.typing import ArrayLike, NDArray
 
+from rag_app.disk.segmented import SEGMENTS, SegmentedDocuments, SegmentedVectors, open_segmented
+from rag_app.disk.segments import DOCUMENTS_FILE, VECTORS_FILE, document_line
 from rag_app.filters import Filter, matching_ids, texts_of
 from rag_app.generations import new_generation, open_generation, writing
-from rag_app.segmented import SEGMENTS, SegmentedDocuments, SegmentedVectors, open_segmented
-from rag_app.segments import DOCUMENTS_FILE, VECTORS_FILE, document_line
 from rag_app.vectors import Vectors, unit_rows
 
 FORMAT = "faiss-store-1"
@@ -296,7 +296,7 @@ class FaissStore(VectorStore):
         Args:
             folder: Where it is.
             embedding: The embedding model.
-            vectors: What the manifest says of them; see `rag_app.segmented.open_segmented`.
+            vectors: What the manifest says of them; see `rag_app.disk.segmented.open_segmented`.
 
         Raises:
             ValueError: Documents and vectors do not fit together.

@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_app.segments import mask_parameters, one_thread
+from rag_app.disk.segments import mask_parameters, one_thread
 
 RECALL = 0.98
 """The share of the ten nearest that sampled questions must find."""

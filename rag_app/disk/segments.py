@@ -7,7 +7,7 @@ A segment is a folder of files that never change:
 - ``id_hashes.npy``, ``id_rows.npy``: the hashes of the ids, ascending, and the row of each; ``doc_id_...``: likewise of
   ``metadata["doc_id"]``, which several documents may share.
 - ``vectors.faiss``: their unit vectors in half precision, in order.
-- ``columns.npy``, ``columns.json``: see `rag_app.metadata_columns`.
+- ``columns.npy``, ``columns.json``: see `rag_app.disk.metadata_columns`.
 """
 
 import json
@@ -24,9 +24,9 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
+from rag_app.disk.id_hashes import hash_id
+from rag_app.disk.metadata_columns import Columns, ColumnsBuilder
 from rag_app.filters import Filter, matches, texts_of
-from rag_app.id_hashes import hash_id
-from rag_app.metadata_columns import Columns, ColumnsBuilder
 
 DOCUMENTS_FILE = "documents.jsonl"
 VECTORS_FILE = "vectors.faiss"

@@ -14,11 +14,11 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import ArrayLike, NDArray
 
-from rag_app.clusters import Clusters, Tuning
+from rag_app.disk.clusters import Clusters, Tuning
+from rag_app.disk.id_hashes import hash_ids
+from rag_app.disk.metadata_terms import TermCondition, term_condition
+from rag_app.disk.segments import Segment, SegmentWriter, mask_parameters
 from rag_app.filters import Filter, check_filter
-from rag_app.id_hashes import hash_ids
-from rag_app.metadata_terms import TermCondition, term_condition
-from rag_app.segments import Segment, SegmentWriter, mask_parameters
 from rag_app.vectors import unit_rows
 
 SEGMENTS = "segments"

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from rag_app.disk.id_hashes import hash_id
+from rag_app.disk.metadata_columns import NOT_KEPT, SCALARS
 from rag_app.filters import holds
-from rag_app.id_hashes import hash_id
-from rag_app.metadata_columns import NOT_KEPT, SCALARS
 
 
 class TermCondition(NamedTuple):
@@ -34,7 +34,7 @@ class TermFilter(Protocol):
 
 
 def metadata_terms(metadata: Mapping[str, Any]) -> list[int]:
-    """Return a number for each value of metadata that can have a column; see `rag_app.metadata_columns`."""
+    """Return a number for each value of metadata that can have a column; see `rag_app.disk.metadata_columns`."""
     return [
         _term(key, type(value).__name__, value)
         for key, value in metadata.items()
