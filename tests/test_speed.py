@@ -6,6 +6,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from langchain_core.documents import Document
 
 from eval import speed
 from eval.speed import PARTS, main
@@ -19,7 +20,7 @@ from eval.timing.record import DEFINITIONS, figures
 from eval.timing.report import PEERS, SIZES, text_report
 from eval.timing.rounds import interleave, ratio, spread
 from eval.timing.same_weights import KINDS
-from eval.timing.variants import LOOP, RERANKED, UNRERANKED, overlap, score_differences
+from eval.timing.variants import LOOP, RERANKED, UNRERANKED, comparable_score, overlap, score_differences
 
 TEXTS = ["국회는 내년 예산안을 의결했다.", "기상청은 주말에 비가 온다고 예보했다.", "프로야구 개막전이 열렸다."]
 
@@ -277,3 +278,12 @@ def test_a_peer_that_is_ahead_is_named_with_what_it_does_otherwise() -> None:
     text = text_report({**figures({}), "definitions": DEFINITIONS, "peers": {"rows": rows}})
     assert "fast is ahead of ours in hit@1, build s. What it does otherwise" in text
     assert "slow is ahead" not in text
+
+
+def test_a_score_is_compared_only_where_the_passage_was_read_whole() -> None:
+    def scored(**stage: object) -> Document:
+        return Document("본문", metadata={"score": 0.5, "stages": {"rerank": stage}})
+
+    assert comparable_score(scored(rank=1, score=0.5)) == 0.5
+    assert comparable_score(scored(rank=1, score=0.5, windows=[[0, 10]])) is None
+    assert comparable_score(scored(rank=2, scored=False)) is None

@@ -95,7 +95,7 @@ def build_variant(
 
     def answer(questions: Sequence[str]) -> list[list[Hit]]:
         found = retriever.batch(list(questions)) if variant.at_once else map(retriever.invoke, questions)
-        return [[Hit(str(one.id), _comparable_score(one)) for one in passages] for passages in found]
+        return [[Hit(str(one.id), comparable_score(one)) for one in passages] for passages in found]
 
     return Recorder(answer), compressor
 
@@ -111,7 +111,7 @@ def overlap(theirs: Sequence[Hit], ours: Sequence[Hit]) -> float:
     return len({one.id for one in theirs} & {one.id for one in ours}) / max(1, len(theirs))
 
 
-def _comparable_score(document: Document) -> float | None:
+def comparable_score(document: Document) -> float | None:
     """Return the score of a passage that was read as the loop reads it: whole. None if it was not, or not at all."""
     stage = document.metadata["stages"].get("rerank", {})
-    return None if "window" in stage or not stage.get("scored", True) else float(document.metadata["score"])
+    return None if "windows" in stage or not stage.get("scored", True) else float(document.metadata["score"])
