@@ -87,7 +87,9 @@ def _recorder(retriever: BaseRetriever) -> Recorder[dict[str, float]]:
     """Return what asks one question at a time and remembers the documents found, scored by their rank."""
 
     def ranks(question: str) -> dict[str, float]:
-        documents = dict.fromkeys(passage.metadata["doc_id"] for passage in retriever.invoke(question))
+        # Ours goes by a passage's own text where that is only a part of its document's, and keeps the document's id so.
+        found = (passage.metadata for passage in retriever.invoke(question))
+        documents = dict.fromkeys(metadata.get("source_doc_id", metadata["doc_id"]) for metadata in found)
         return {doc_id: -float(rank) for rank, doc_id in enumerate(documents)}
 
     def answer(questions: Sequence[str]) -> list[dict[str, float]]:

@@ -14,7 +14,7 @@ _AMOUNTS: dict[str, tuple[object, object]] = {
     "rounds": (5, 1),
     "questions": (32, 2),  # in each of these rounds; when reranking it is one, as the loop takes seconds for it
     "rerank_rounds": (3, 1),
-    "passages": (128, 8),  # that are searched with the same weights
+    "passages": (64, 8),  # that are searched with the same weights
     "default_questions": (1000, 4),
     "default_passages": (2095, 20),  # --data, filled up with passages made of its sentences
     "starts": (3, 1),
