@@ -81,24 +81,26 @@ class HybridRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        question = _checked(query)
-        embeddings = self.index.embeddings
-        vector = None
-        if self.weights["dense"] and not isinstance(embeddings, ModelEmbeddings):
+        question, vector = _checked(query), None
+        if (foreign := self._foreign) is not None:
             with timed("encode"):
-                vector = embeddings.embed_query(question)
+                vector = foreign.embed_query(question)
         return self._searches.submit(_Asked(self, question, self.k if k is None else k, vector))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        question = _checked(query)
-        embeddings = self.index.embeddings
-        vector = None
-        if self.weights["dense"] and not isinstance(embeddings, ModelEmbeddings):
+        question, vector = _checked(query), None
+        if (foreign := self._foreign) is not None:
             with timed("encode"):
-                vector = await embeddings.aembed_query(question)
+                vector = await foreign.aembed_query(question)
         return await self._searches.asubmit(_Asked(self, question, self.k if k is None else k, vector))
+
+    @property
+    def _foreign(self) -> Embeddings | None:
+        """Embeddings that are not ours, which cannot embed the questions of many callers at once."""
+        embeddings = self.index.embeddings
+        return embeddings if self.weights["dense"] and not isinstance(embeddings, ModelEmbeddings) else None
 
     @property
     def _searches(self) -> "Batcher[_Asked, list[Document]]":
