@@ -7,10 +7,10 @@ ODQA ?= ../shared/data/odqa_ko
 BENCH := $(BIN)/python -m eval.hit_rate --protocol both --overwrite \
 	--robustness lexical,base,hybrid,hybrid+rerank --scaling lexical,base,hybrid
 
-.PHONY: help install run test lint format bench clean
+.PHONY: help install run test test-browser lint format bench clean
 
 help: ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 install: .venv/installed ## make .venv with everything the other targets need
 
@@ -27,8 +27,11 @@ run: install ## build the sample index if there is none and serve the chat on ht
 	@test -e $(INDEX)/manifest.json || $(BIN)/rag-app index sample --index $(INDEX)
 	RAG_INDEX=$(INDEX) exec $(BIN)/streamlit run streamlit_app.py --server.port $(PORT)
 
-test: install ## run the tests
-	$(BIN)/pytest
+test: install ## run the tests, but for those of the page in a browser
+	$(BIN)/pytest --ignore tests/browser
+
+test-browser: install ## use the page as a person does, in Chromium; pictures in screenshots/
+	$(BIN)/pytest tests/browser
 
 lint: install ## ruff, formatting, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -46,4 +49,4 @@ bench: install ## measure every retrieval system on the sample and, where presen
 		else echo "There is no $(ODQA): name a folder of questions with ODQA=..."; fi
 
 clean: ## remove what make has made
-	rm -rf .venv .index dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache reports/sample reports/odqa_ko
+	rm -rf .venv .index dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache screenshots reports/sample reports/odqa_ko

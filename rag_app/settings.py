@@ -25,6 +25,8 @@ class Settings(BaseSettings):
 
     index: Path = Path(".index")
     """The index's folder."""
+    home: Path = Path(".rag")
+    """The folder of what the page keeps: conversations and feedback, the indexes that it builds, benchmark reports."""
     model: str = "embedded"
     """The embedding model a new index is built with: ``embedded``, a folder, or a Hub id."""
     reranker: Annotated[str | None, BeforeValidator(name_or_none)] = "embedded"

@@ -16,12 +16,15 @@ from tests.openai_server import openai_server
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
-import streamlit_app as page
+import streamlit_app
+from rag_app.conversations import Turn
+from rag_app.page.chat import EXAMPLES, _history
+from rag_app.page.problems import REMEDIES, explain
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-PAGE = str(Path(page.__file__))
+PAGE = str(Path(streamlit_app.__file__))
 ANSWERABLE = "한빛 3호 발사체에서 누출이 확인된 곳은 어디인가요?"
 UNANSWERABLE = "quantum chromodynamics lattice"
 HOSTILE = make_document(
@@ -183,7 +186,7 @@ def test_a_blank_question_is_asked_for_and_not_searched(sample_page: "AppTest") 
 def test_the_sample_s_own_questions_are_offered_and_asked_by_a_click(sample_page: "AppTest") -> None:
     offered = [button.label for button in sample_page.main.button]
     asked = {question.text for question in load_retrieval_data("sample").questions}
-    assert len(offered) == page.EXAMPLES
+    assert len(offered) == EXAMPLES
     assert set(offered) <= asked
     app = sample_page.main.button[0].click().run()
     assert not app.exception
@@ -284,12 +287,12 @@ def test_a_chat_model_that_breaks_off_keeps_what_it_said(sample_page: "AppTest")
 
 
 def test_an_interrupted_answer_is_kept_and_left_out_of_the_history(sample_page: "AppTest") -> None:
-    turns = [page.Turn("어디인가요?", answer="반쯤"), page.Turn(ANSWERABLE, answer="이음매", finished=True)]
+    turns = [Turn("어디인가요?", answer="반쯤"), Turn(ANSWERABLE, answer="이음매", finished=True)]
     sample_page.session_state["turns"] = turns
     app = sample_page.run()
     assert "답변이 도중에 멈췄습니다." in _texts(app, "warning")
     assert app.chat_message[1].markdown[0].value == "반쯤"
-    assert [message.text for message in page._history(turns)] == [ANSWERABLE, "이음매"]
+    assert [message.text for message in _history(turns)] == [ANSWERABLE, "이음매"]
 
 
 def test_without_an_index_the_page_names_the_command_and_builds_the_sample(
@@ -333,6 +336,6 @@ def test_the_page_shows_nothing_of_its_source(sample_page: "AppTest") -> None:
     assert _texts(sample_page, "markdown") == ["이렇게 물어볼 수 있습니다."]
 
 
-@pytest.mark.parametrize("kind", [kind for kind, _ in page.REMEDIES])
+@pytest.mark.parametrize("kind", [kind for kind, _ in REMEDIES])
 def test_every_kind_of_error_has_a_korean_remedy(kind: type[Exception]) -> None:
-    assert page.explain(kind("x")) == dict(page.REMEDIES)[kind]
+    assert explain(kind("x")) == dict(REMEDIES)[kind].korean

@@ -1,0 +1,82 @@
+"""What went wrong, told with what to do about it."""
+
+from typing import NamedTuple
+
+import streamlit as st
+
+from rag_app.chat_models import ChatModelError
+from rag_app.page.words import say
+from rag_app.rendering import escape_markdown
+
+ERRORS = (OSError, ValueError, ImportError)
+"""What a visitor can do something about. Any other exception is a bug and looks like one."""
+
+
+class Remedy(NamedTuple):
+    """What to do about an error, in both languages."""
+
+    korean: str
+    english: str
+
+
+# By the error's type; the first that fits counts.
+REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (
+    (
+        ChatModelError,
+        Remedy(
+            "채팅 모델이 답하지 않습니다. 주소와 이름을 확인하거나, 채팅 모델 없이 기사 인용으로 답을 받으세요.",
+            "The chat model does not answer. Check its address and name, or go without one and have articles quoted.",
+        ),
+    ),
+    (
+        ImportError,
+        Remedy(
+            "필요한 패키지가 설치되어 있지 않습니다. 아래 명령으로 설치하세요.",
+            "A package is missing. Install it with the command below.",
+        ),
+    ),
+    (
+        BlockingIOError,
+        Remedy(
+            "다른 곳에서 이 색인을 쓰고 있습니다. 끝난 뒤 다시 해 보세요.",
+            "Something else is changing this index. Try again when it has finished.",
+        ),
+    ),
+    (
+        ConnectionError,
+        Remedy(
+            "연결하지 못했습니다. 이름이 맞는지, 네트워크가 되는지 확인하세요.",
+            "No connection. Check the name and the network.",
+        ),
+    ),
+    (
+        FileNotFoundError,
+        Remedy(
+            "파일이나 폴더를 찾지 못했습니다. 이름을 확인하세요.", "There is no such file or folder. Check its name."
+        ),
+    ),
+    (
+        OSError,
+        Remedy(
+            "파일을 읽거나 쓰지 못했습니다. 권한과 남은 공간을 확인하세요.",
+            "A file could not be read or written. Check permissions and free space.",
+        ),
+    ),
+    (
+        ValueError,
+        Remedy(
+            "설정이나 입력에 맞지 않는 것이 있습니다. 아래 설명을 보고 고쳐 주세요.",
+            "A setting or an input does not fit. The message below says what.",
+        ),
+    ),
+)
+
+
+def explain(error: Exception) -> str:
+    """Return what to do about one of `ERRORS`."""
+    return say(*next(remedy for kind, remedy in REMEDIES if isinstance(error, kind)))
+
+
+def show_error(problem: str, detail: str = "") -> None:
+    """Show what went wrong; the detail, an error's own message, as text."""
+    st.error(f"{problem}\n\n{escape_markdown(detail)}")

@@ -1,0 +1,181 @@
+"""The page in a real browser: a server over a fresh home, visits that may surprise nobody, and screenshots."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+
+from rag_app.data import sample_documents
+from rag_app.embeddings import load_embeddings
+from rag_app.index import build_index
+
+pytest.importorskip("streamlit", reason="the ui extra is not installed")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Dialog, Page
+
+PAGE = Path(__file__).parent.parent.parent / "streamlit_app.py"
+SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", PAGE.parent / "screenshots"))
+"""Where the pictures of a run are kept."""
+
+Visit = Callable[..., "Page"]
+Shot = Callable[["Page", str], Path]
+
+
+class Served(NamedTuple):
+    """A running page.
+
+    Attributes:
+        address: Of the page, without a path.
+        home: Its ``RAG_HOME``.
+        news: Its ``RAG_INDEX``.
+    """
+
+    address: str
+    home: Path
+    news: Path
+
+
+@contextmanager
+def serve(home: Path, index: Path, **environment: str) -> Iterator[Served]:
+    """Run the page on a free port of the loopback; stop it at the end.
+
+    Args:
+        home: Its ``RAG_HOME``.
+        index: Its ``RAG_INDEX``.
+        environment: More of its environment; it gets no other ``RAG_*`` variable.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAG_")}
+    given = {"RAG_INDEX": str(index), "RAG_HOME": str(home), "OMP_NUM_THREADS": "2", **environment}
+    log = home.with_name(f"{home.name}.log").open("wb")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", str(PAGE), "--server.port", str(port), "--server.headless", "true"],
+        cwd=PAGE.parent,
+        env={**kept, **given},
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        _wait_for(port, server)
+        yield Served(f"http://127.0.0.1:{port}", home, index)
+    finally:
+        server.terminate()
+        server.wait(20)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The page, served over the sample; a module that needs other articles has a fixture of this name of its own."""
+    folder = tmp_path_factory.mktemp("page")
+    build_index(folder / "news", sample_documents(), load_embeddings())
+    with serve(folder / "home", folder / "news") as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser: "Browser", served: Served) -> Iterator[Visit]:
+    """Opens the page; at the end, no visit may have asked anything of another host, opened a dialog or failed.
+
+    ``visit(width=1280, dark=False, path="", context=None)``: the same ``context``, as of
+    ``page.context``, is the same browser.
+    """
+    contexts: list[BrowserContext] = []
+    requests: list[str] = []
+    surprises: list[str] = []
+
+    def dismiss(dialog: "Dialog") -> None:
+        surprises.append(dialog.message)
+        dialog.dismiss()
+
+    def open_page(
+        width: int = 1280, *, dark: bool = False, path: str = "", context: "BrowserContext | None" = None
+    ) -> "Page":
+        if context is None:
+            context = browser.new_context(
+                viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", locale="ko-KR"
+            )
+            contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("websocket", lambda websocket: requests.append(websocket.url))
+        page.on("dialog", dismiss)
+        page.on("pageerror", lambda error: surprises.append(str(error)))
+        page.goto(f"{served.address}/{path}")
+        page.get_by_role("heading", level=1).wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    hosts = {urlsplit(url).netloc for url in requests if urlsplit(url).scheme not in {"data", "blob"}}
+    assert hosts <= {urlsplit(served.address).netloc}
+    assert surprises == []
+
+
+@pytest.fixture
+def shot(request: pytest.FixtureRequest) -> Shot:
+    """Keeps a picture of the whole page in `SCREENSHOTS`: ``shot(page, "compare-phone")``."""
+
+    def take(page: "Page", name: str) -> Path:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / f"{name}.png"
+        page.screenshot(path=path, full_page=True)
+        return path
+
+    return take
+
+
+def ask(page: "Page", question: str) -> None:
+    """Type a question and send it."""
+    box = page.get_by_test_id("stChatInputTextArea")
+    box.fill(question)
+    box.press("Enter")
+
+
+def contrast(page: "Page", selector: str) -> float:
+    """Return the contrast of an element's text with what is behind it, by WCAG's formula."""
+    colours = page.locator(selector).first.evaluate(
+        """element => {
+            const colours = [getComputedStyle(element).color];
+            for (let e = element; e; e = e.parentElement) colours.push(getComputedStyle(e).backgroundColor);
+            return colours;
+        }"""
+    )
+    text, *layers = ([float(number) for number in re.findall(r"[\d.]+", colour)] for colour in colours)
+    behind = [255.0, 255.0, 255.0]
+    for red, green, blue, *alpha in reversed(layers):
+        share = alpha[0] if alpha else 1.0
+        behind = [share * over + (1 - share) * under for over, under in zip((red, green, blue), behind, strict=True)]
+    bright, dim = sorted((_luminance(text[:3]), _luminance(behind)), reverse=True)
+    return (bright + 0.05) / (dim + 0.05)
+
+
+def _luminance(rgb: list[float]) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in rgb)]
+    return sum(weight * value for weight, value in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    pytest.fail("Streamlit did not start")
