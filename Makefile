@@ -4,6 +4,8 @@ BIN := .venv/bin
 INDEX ?= .index
 PORT ?= 8501
 ODQA ?= ../shared/data/odqa_ko
+# Each worker has one thread: several of them keep the cores busy.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 BENCH := $(BIN)/python -m eval.hit_rate --protocol both --overwrite \
 	--robustness lexical,base,hybrid,hybrid+rerank --scaling lexical,base,hybrid
 
@@ -28,10 +30,10 @@ run: install ## build the sample index if there is none and serve the chat on ht
 	RAG_INDEX=$(INDEX) exec $(BIN)/streamlit run streamlit_app.py --server.port $(PORT)
 
 test: install ## run the tests, but for those of the page in a browser
-	$(BIN)/pytest --ignore tests/browser
+	$(PYTEST) --dist worksteal --ignore tests/browser
 
 test-browser: install ## use the page as a person does, in Chromium; pictures in screenshots/
-	$(BIN)/pytest tests/browser
+	$(PYTEST) --dist loadfile tests/browser
 
 lint: install ## ruff, formatting, mypy --strict, import-linter
 	$(BIN)/ruff check .
