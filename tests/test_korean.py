@@ -112,3 +112,16 @@ def test_a_batch_can_be_left_unfinished() -> None:
     first = next(analyzer().sentences_batch([f"{number}일이다. 맑다." for number in range(500)]))
     assert [sentence.text for sentence in first] == ["0일이다.", "맑다."]
     assert [sentence.text for sentence in analyzer().sentences("비가 온다.")] == ["비가 온다."]
+
+
+def test_a_very_long_line_is_analysed_in_parts_that_end_with_sentences() -> None:
+    sentence = "가람호수의 물은 9도로 따뜻해졌다. "
+    text = (sentence * 1000).strip()
+    found = analyzer().sentences(text)
+    assert [s.text for s in found] == [sentence.strip()] * 1000
+    assert all(text[s.start : s.end] == s.text for s in found)
+
+
+def test_a_very_long_line_without_any_space_loses_nothing() -> None:
+    text = "가" * 20_001
+    assert "".join(s.text for s in analyzer().sentences(text)) == text
