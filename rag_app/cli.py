@@ -185,6 +185,25 @@ def _parser(settings: Settings, say: Say) -> argparse.ArgumentParser:
 
     check = command("check", _check, "색인이 온전한지 검사합니다.", "Check that an index is sound.")
     check.add_argument("--json", action="store_true", help=say("JSON으로 출력", "print JSON"))
+
+    feedback = command(
+        "feedback", _feedback, "페이지에서 받은 피드백을 다룹니다.", "Handle the feedback that the page got."
+    )
+    feedback.add_argument(
+        "action",
+        choices=["list", "export"],
+        help=say(
+            "list: 모두 보기, export: 승인한 것을 학습 자료로", "list: show all, export: the accepted as training data"
+        ),
+    )
+    feedback.add_argument(
+        "file",
+        nargs="?",
+        type=Path,
+        metavar="FILE",
+        help=say("export가 쓸 jsonl 파일", "the jsonl file that export writes"),
+    )
+    feedback.set_defaults(home=settings.home)
     return parser
 
 
@@ -420,11 +439,30 @@ def _check(options: argparse.Namespace, say: Say) -> int:
     return FAILED if problems else OK
 
 
+def _feedback(options: argparse.Namespace, say: Say) -> int:
+    from rag_app.feedback import FILE_NAME, Feedback
+    from rag_app.feedback_export import write_training_data
+
+    feedback = Feedback(options.home / FILE_NAME)
+    if options.action == "list":
+        for entry in feedback.entries():
+            fields = (entry.state, entry.thumb, entry.created, entry.right or "-", " ".join(entry.asks.split()))
+            print(*fields, sep="\t")
+        return OK
+    if options.file is None:
+        raise ValueError(say("내보낼 파일을 적으세요", "Name the file to write") + ": rag-app feedback export FILE")
+    count = write_training_data(feedback, options.file)
+    print(say(f"{options.file}: 질문 {count}개를 썼습니다.", f"{options.file}: {count} questions written."))
+    return OK
+
+
 def _read_sources(options: argparse.Namespace, skipped: list[str], say: Say) -> "Iterator[Document]":
     """Yield the documents of all named sources; broken files are named on stderr and noted in ``skipped``."""
     from rag_app.data import load_passages
     from rag_app.data.sources import NAMED
     from rag_app.documents import load_documents
+    from rag_app.parsing import FileReader, Limits
+    from rag_app.reading import PLAIN_SUFFIXES
     from rag_app.tables import Columns
 
     def skip(path: Path, error: Exception) -> None:
@@ -432,11 +470,12 @@ def _read_sources(options: argparse.Namespace, skipped: list[str], say: Say) -> 
         print(say(f"건너뜀: {error}", f"skipped: {error}"), file=sys.stderr)
 
     columns = Columns(**{field: getattr(options, f"{field}_column") for field in _COLUMNS})
-    for path in options.paths:
-        if path in NAMED:
-            yield from load_passages(path)
-        else:
-            yield from load_documents(path, columns=columns, on_error=skip)
+    with FileReader(Limits(seconds=60, memory=2 * 1024**3), local=PLAIN_SUFFIXES) as reader:
+        for path in options.paths:
+            if path in NAMED:
+                yield from load_passages(path)
+            else:
+                yield from load_documents(path, columns=columns, on_error=skip, reader=reader)
 
 
 def _report_skipped(skipped: Sequence[str], say: Say) -> int:

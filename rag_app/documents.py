@@ -3,26 +3,57 @@
 import hashlib
 import math
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
-from datetime import date
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 
+from rag_app.dates import iso_date as iso_date
 from rag_app.generations import is_index
 from rag_app.korean import normalise
-from rag_app.loaders import LOADERS as LOADERS
+from rag_app.places import PLACES, Part, joined, part_places
+from rag_app.reading import ARCHIVE, SUPPORTED_SUFFIXES, LocalReader, Reader
 from rag_app.tables import USUAL_COLUMNS
 from rag_app.tables import Columns as Columns
 
 OnError = Callable[[Path, Exception], None]
-_TIME = r"(?:T|\s)\s*(?:\(.\)\s*)?(?:오전|오후|[AaPp][Mm])?\s*\d{1,2}\s*[:시].*"
-_DATES = (
-    re.compile(rf"(\d{{4}})\s*[-./년]\s*(\d{{1,2}})\s*[-./월]\s*(\d{{1,2}})\s*[.일]?\s*(?:\([^)]*\))?(?:{_TIME})?"),
-    re.compile(r"(\d{4})(\d\d)(\d\d)(?:T?\d{4,6}.*)?"),
-)
+
+
+class Source(NamedTuple):
+    """A file to read.
+
+    Attributes:
+        path: Where it is, or the zip archive that holds it.
+        name: What messages call it; its suffix tells the format.
+        origin: What the metadata of its articles has as ``path``.
+        member: Its number in the archive; None if it is a file of its own.
+    """
+
+    path: Path
+    name: str
+    origin: str
+    member: int | None = None
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of the name in lower case."""
+        return PurePath(self.name).suffix.lower()
+
+
+class FileResult(NamedTuple):
+    """What reading a file gave.
+
+    Attributes:
+        name: The file's; of one in a zip archive behind the archive's.
+        documents: Its articles; none if it cannot be read.
+        error: Why it cannot be read, naming it; None if it can.
+    """
+
+    name: str
+    documents: list[Document]
+    error: Exception | None
 
 
 def document_id(text: str) -> str:
@@ -30,34 +61,23 @@ def document_id(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def iso_date(value: str) -> str:
-    """Return a date as ``YYYY-MM-DD``: ``2025.3.14``, ``20250314``, ``2025년 3월 14일``, with a time of day or without.
-
-    The day is the one written; a time zone does not move it. What is no such date comes back as it is.
-    """
-    for pattern in _DATES:
-        if match := pattern.fullmatch(value.strip()):
-            try:
-                return date(*map(int, match.groups())).isoformat()
-            except ValueError:  # the 31st of February: keep what is written
-                return value
-    return value
-
-
-def make_document(text: str, /, **metadata: Any) -> Document:
+def make_document(text: str | Sequence[Part], /, **metadata: Any) -> Document:
     """Return an article as a Document: normalised text, clean metadata, and the id that its text gives it.
 
     Args:
-        text: The article.
+        text: The article, or the parts of a file that make it up: then ``places`` in its metadata says where each
+            begins, and `rag_app.passages.split_documents` makes each passage's ``page`` and ``paragraph`` of it.
         metadata: ``title``, ``date``, ``section``, ``source``, ``url`` and whatever else; text in it is normalised,
             empty values are dropped, dates become ``YYYY-MM-DD`` and what JSON cannot hold becomes text.
 
     Raises:
         ValueError: The text is empty.
     """
-    content = normalise(text)
+    content = normalise(text if isinstance(text, str) else joined(text))
     if not content:
         raise ValueError("holds no text")
+    if not isinstance(text, str):
+        metadata[PLACES] = part_places(content, text)
     clean = {key: value for key, value in _clean(metadata).items() if value is not None and value not in ("", [], {})}
     if "path" in clean:  # not normalised: the name of a file in decomposed Hangul opens only as it is spelt
         clean["path"] = str(metadata["path"]).encode(errors="replace").decode()
@@ -76,18 +96,25 @@ def searchable_text(document: Document) -> str:
 
 
 def load_documents(
-    path: str | Path, *, columns: Columns = USUAL_COLUMNS, on_error: OnError | None = None
+    path: str | Path,
+    *,
+    columns: Columns = USUAL_COLUMNS,
+    on_error: OnError | None = None,
+    reader: Reader | None = None,
 ) -> Iterator[Document]:
     """Yield the articles of a file, or of all files of a folder and the folders in it, each text once.
 
-    In a folder, hidden files and files of other formats are passed over.
+    The files in a zip archive count as files of a folder of its name. In a folder or archive, hidden files and files of
+    other formats are passed over.
 
     Args:
-        path: A file of one of the formats in `LOADERS`, or a folder.
+        path: A file of one of the formats in `rag_app.reading.SUPPORTED_SUFFIXES`, or a folder.
         columns: Which columns of tables hold what, where they have no usual name.
         on_error: Called with each file that cannot be read, and why; nothing of that file is yielded, and the rest is.
             To know in time, each file is then read whole before its first article is yielded. Without it the error is
             raised, and files are read as a stream.
+        reader: What reads the files: a `rag_app.parsing.FileReader` for files of strangers, in a process with limits on
+            time and memory; None reads them here.
 
     Raises:
         FileNotFoundError: There is nothing at the path.
@@ -95,54 +122,106 @@ def load_documents(
             ``on_error`` is None, a file is broken.
     """
     root = Path(path)
-    formats = ", ".join(LOADERS)
+    formats = ", ".join(SUPPORTED_SUFFIXES)
     if not root.exists():
         raise FileNotFoundError(f"There is no file or folder {root}")
     if not root.is_dir():
-        if root.suffix.lower() not in LOADERS:
+        if root.suffix.lower() not in SUPPORTED_SUFFIXES:
             raise ValueError(f"{root} has the suffix {root.suffix!r}. Known formats are {formats}")
-        return _load_files([root], columns, on_error)
-    if not (files := _find_files(root)):
+        return _load_files([root], columns, on_error, reader)
+    if not (files := files_in(root)):
         raise ValueError(f"The folder {root} holds no file of a known format ({formats})")
-    return _load_files(files, columns, on_error)
+    return _load_files(files, columns, on_error, reader)
 
 
-def _find_files(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
+    """Return the files of known formats in a folder and the folders in it, sorted, but hidden ones and our indexes."""
     files: list[Path] = []
     for place, folders, names in os.walk(folder):
         # An index of ours is no article; "~$" is the lock file Word leaves beside an open document.
         folders[:] = [name for name in folders if not name.startswith(".") and not is_index(Path(place, name))]
         paths = (Path(place, name) for name in names if not name.startswith((".", "~$")))
-        files += (path for path in paths if path.suffix.lower() in LOADERS and path.is_file())
+        files += (path for path in paths if path.suffix.lower() in SUPPORTED_SUFFIXES and path.is_file())
     return sorted(files)
 
 
-def _load_files(files: Iterable[Path], columns: Columns, on_error: OnError | None) -> Iterator[Document]:
-    seen: set[str] = set()
-    for path in files:
-        articles: Iterable[Document] = _load_file(path, columns)
-        if on_error is not None:
-            try:
-                articles = list(articles)
-            except (OSError, ValueError) as error:
-                on_error(path, error)
-                continue
+def _load_files(
+    files: Iterable[Path], columns: Columns, on_error: OnError | None, reader: Reader | None
+) -> Iterator[Document]:
+    sources = (Source(path, str(path), str(path.resolve())) for path in files)
+    with nullcontext(reader) if reader else LocalReader() as reads:
+        articles: Iterator[Document]
+        if on_error is None:
+            found = (file for source in sources for file in find_sources(source, reads))
+            articles = (article for file in found for article in read_articles(file, columns, reads))
+        else:
+            articles = _reported((result for s in sources for result in read_files(s, columns, reads)), on_error)
+        seen: set[str] = set()
         for article in articles:
             if article.metadata["doc_id"] not in seen:
                 seen.add(article.metadata["doc_id"])
                 yield article
 
 
-def _load_file(path: Path, columns: Columns) -> Iterator[Document]:
+def _reported(results: Iterable[FileResult], on_error: OnError) -> Iterator[Document]:
+    for result in results:
+        if result.error is not None:
+            on_error(Path(result.name), result.error)
+        yield from result.documents
+
+
+def read_files(source: Source, columns: Columns, reader: Reader) -> Iterator[FileResult]:
+    """Yield what reading a file gave; of a zip archive, what reading each file in it gave, as soon as it is known."""
+    try:
+        files = find_sources(source, reader)
+    except (OSError, ValueError) as error:
+        yield FileResult(source.name, [], error)
+        return
+    for file in files:
+        try:
+            result = FileResult(file.name, list(read_articles(file, columns, reader)), None)
+        except (OSError, ValueError) as error:
+            result = FileResult(file.name, [], error)
+        yield result
+
+
+def find_sources(source: Source, reader: Reader) -> list[Source]:
+    """Return the files of known formats in a zip archive; of another file, the file itself.
+
+    Raises:
+        ValueError: The archive cannot be read, or there is none in it; names the archive.
+    """
+    if source.suffix != ARCHIVE:
+        return [source]
+    try:
+        members = reader.members(source.path)
+    except ValueError as error:
+        raise ValueError(f"{source.name}: {error}") from error
+    files = [
+        Source(source.path, f"{source.name}/{name}", f"{source.origin}/{name}", number) for number, name in members
+    ]
+    if not (known := [file for file in files if file.suffix in SUPPORTED_SUFFIXES]):
+        raise ValueError(f"{source.name}: holds no file of a known format ({', '.join(SUPPORTED_SUFFIXES)})")
+    return known
+
+
+def read_articles(file: Source, columns: Columns, reader: Reader) -> Iterator[Document]:
+    """Yield the articles of a file.
+
+    Raises:
+        ValueError: It cannot be read or holds no text; names it.
+    """
     article = None
     try:
-        for record in LOADERS[path.suffix.lower()](path, columns):
-            article = make_document(record.pop("text"), **{**record, "path": str(path.resolve())})
+        for record in reader.records(file.path, file.suffix, columns, file.member):
+            text = record.pop("text") if "text" in record else record.pop("parts")
+            article = make_document(text, **{**record, "path": file.origin})
             yield article
+        if article is None:
+            raise ValueError("holds no text")
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    if article is None:
-        raise ValueError(f"{path}: holds no text")
+        remedy = ". Leave it out, or save it again with its text" if str(error) == "holds no text" else ""
+        raise ValueError(f"{file.name}: {error}{remedy}") from error
 
 
 def _clean(value: Any) -> Any:

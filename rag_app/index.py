@@ -31,8 +31,9 @@ from rag_app.identity import check_model, describe_model
 from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer
 from rag_app.lexical import FIELDS, LexicalIndex
 from rag_app.models import Backend, serving_backend
-from rag_app.passages import PASSAGE_CHARS, split_documents
+from rag_app.passages import PASSAGE_CHARS, passage_metadata, split_documents
 from rag_app.stores.faiss import FaissStore
+from rag_app.whole_article import join_passages
 
 FORMATS = ("korean-rag-1", "korean-rag-2")
 """Of an index whose documents and vectors are read into memory, and of one that is searched on disk."""
@@ -83,6 +84,18 @@ class Index:
         """Return the ids of all documents; a document has one or more passages."""
         return _document_ids(self.snapshot.store)
 
+    def article(self, doc_id: str) -> Document:
+        """Return a whole article, put together of its passages; see `rag_app.whole_article.join_passages`.
+
+        Raises:
+            KeyError: It is not in the index.
+        """
+        store = self.snapshot.store
+        passages = [store.documents[id_] for id_ in _passages(store, [doc_id])]
+        if not passages:
+            raise KeyError(f"{self.path} holds no document {doc_id}")
+        return join_passages(passages)
+
     def refresh(self) -> bool:
         """Read the newest committed version; return whether it is another than before.
 
@@ -121,8 +134,8 @@ class Index:
             store = self.snapshot.store
             ids = _passages(store, articles) | set(matching_ids(store.documents, {"path": {"$in": paths}}))
             passages = (store.documents[id_] for id_ in ids)
-            present = {passage.metadata["doc_id"]: _article_metadata(passage) for passage in passages}
-            same = {doc_id for doc_id, article in articles.items() if present.get(doc_id) == article.metadata}
+            present = {passage.metadata["doc_id"]: passage.metadata for passage in passages}
+            same = {doc_id for doc_id in articles.keys() & present.keys() if _is_of(present[doc_id], articles[doc_id])}
             stale = {doc_id for doc_id, metadata in present.items() if metadata.get("path") in paths}
             removed = (stale | (articles.keys() & present.keys())) - same
             new = [article for doc_id, article in articles.items() if doc_id not in same]
@@ -345,8 +358,9 @@ def _passages(store: FaissStore, doc_ids: Collection[str]) -> set[str]:
     return {id_ for id_, passage in documents.items() if passage.metadata["doc_id"] in doc_ids}
 
 
-def _article_metadata(passage: Document) -> dict[str, Any]:
-    return {key: value for key, value in passage.metadata.items() if key not in {"start", "end"}}
+def _is_of(stored: dict[str, Any], article: Document) -> bool:
+    """Whether a stored passage has the metadata that the article would give it today."""
+    return stored == passage_metadata(article)(stored["start"], stored["end"])
 
 
 def _document_ids(store: FaissStore) -> set[str]:

@@ -7,6 +7,8 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
+from rag_app.places import PLACE
+
 GAP = "\n[…]\n"
 """Stands in a merged text where something of the article is left out."""
 
@@ -14,7 +16,7 @@ MERGED_CHARS = 2400
 """The most characters of an article in one result, unless asked otherwise: as good as 3,600 where it was measured, and
 1,200 loses one answer in twenty-five."""
 
-_WHITE = {0: "", 1: " ", 2: "\n\n"}
+WHITE_SPACE = {0: "", 1: " ", 2: "\n\n"}
 """What stands between two passages with nothing but white space between them, by its length: in a normalised text two
 characters are always a blank line, and one is more often a space than a line break."""
 
@@ -51,7 +53,8 @@ def merge_passages(documents: Sequence[Document], *, max_chars: int = MERGED_CHA
     It goes by the best passage's id and metadata, stages and score among them. Its text is the passages in the order
     of the article, overlaps once, and `GAP` where something between them is missing. In its metadata,
 
-    - ``passages`` lists ``start``, ``end`` and ``score`` of all passages of the article that were found,
+    - ``passages`` lists ``start``, ``end``, ``score`` and the place in the file (``page``, ``paragraph``) of all
+      passages of the article that were found; see `place_of`,
     - ``spans`` lists ``start`` and ``end`` of the stretches of the article that the text shows, in their order: the
       text is ``GAP.join(article[start:end] for each span)``, but that a line break between two passages that do not
       overlap may have become a space,
@@ -72,6 +75,28 @@ def merge_passages(documents: Sequence[Document], *, max_chars: int = MERGED_CHA
     for place, document in enumerate(documents):
         articles.setdefault(document.metadata["doc_id"] if _is_part(document) else place, []).append(document)
     return [_merged(found, max_chars) if _is_part(found[0]) else found[0] for found in articles.values()]
+
+
+def place_of(document: Document, offset: int) -> dict[str, Any]:
+    """Return where in its file a character of a result stands.
+
+    A quote from a merged text may be on another page than the best passage, which the metadata goes by.
+
+    Args:
+        document: A passage, or a result of `merge_passages`.
+        offset: Where the character stands in its text.
+
+    Returns:
+        ``page``, ``paragraph`` and their ``last_...`` of the passage that it was found in; empty if that has none.
+    """
+    found: dict[str, Any] = document.metadata
+    for span in document.metadata.get("spans", ()):
+        if offset < span["end"] - span["start"]:
+            at = span["start"] + offset
+            found = next(passage for passage in reversed(document.metadata["passages"]) if passage["start"] <= at)
+            break
+        offset -= span["end"] - span["start"] + len(GAP)
+    return {key: found[key] for key in PLACE if key in found}
 
 
 def _is_part(document: Document) -> bool:
@@ -121,7 +146,7 @@ def _span(document: Document) -> _Span:
 
 
 def _place(document: Document) -> dict[str, Any]:
-    return {key: document.metadata[key] for key in ("start", "end", "score") if key in document.metadata}
+    return {key: document.metadata[key] for key in ("start", "end", "score", *PLACE) if key in document.metadata}
 
 
 def _joined(spans: Sequence[_Span]) -> list[_Span]:
@@ -129,10 +154,14 @@ def _joined(spans: Sequence[_Span]) -> list[_Span]:
     joined: list[_Span] = []
     for span in sorted(spans):
         before = joined[-1] if joined else None
-        if before is None or (span.start > before.end and span.start - before.end not in _WHITE):
+        if before is None or (span.start > before.end and span.start - before.end not in WHITE_SPACE):
             joined.append(span)
         elif span.end > before.end:
-            text = before.text + _WHITE.get(span.start - before.end, "") + span.text[max(0, before.end - span.start) :]
+            text = (
+                before.text
+                + WHITE_SPACE.get(span.start - before.end, "")
+                + span.text[max(0, before.end - span.start) :]
+            )
             joined[-1] = _Span(before.start, span.end, text)
     return joined
 

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
+from typing import Any
 
 from langchain_core.documents import Document
 
 from rag_app.documents import make_document, searchable_text
 from rag_app.korean import analyzer
+from rag_app.places import PLACES, Places
 
 PASSAGE_CHARS = 1200
 """The most characters a passage has, unless asked otherwise: 300 to 800 were no better for articles on one subject, and
@@ -27,7 +29,9 @@ def split_documents(
 
     A passage keeps its article's metadata and says where it stands in the article's text:
     ``article[metadata["start"]:metadata["end"]] == page_content``. Nothing but white space is left out.
-    A sentence longer than ``max_chars`` is cut at white space, or anywhere if it has none.
+    A sentence longer than ``max_chars`` is cut at white space, or anywhere if it has none. Of a file with pages or
+    numbered paragraphs it has ``page`` or ``paragraph``, where it begins, and if it ends in another ``last_page`` or
+    ``last_paragraph``, in place of the article's ``places``.
 
     Args:
         documents: Whole articles, read 128 at a time; one without ``doc_id`` goes through `make_document`. Passages
@@ -91,22 +95,31 @@ def _cut_to_fit(
 
 def _cut(document: Document, starts: Sequence[int], max_chars: int, overlap: int) -> list[Document]:
     """Return the article as one passage if it is short enough, else its passages."""
-    text, metadata = document.page_content, document.metadata
+    text = document.page_content
     if len(text) <= max_chars:
         return [_whole(document)]
+    metadata = passage_metadata(document)
     return [
         Document(
             page_content=text[start:end],
-            metadata={**metadata, "start": start, "end": end},
-            id=f"{metadata['doc_id']}:{start}",
+            metadata=metadata(start, end),
+            id=f"{document.metadata['doc_id']}:{start}",
         )
         for start, end in _passages(_pieces(text, starts, max_chars), max_chars, overlap)
     ]
 
 
 def _whole(document: Document) -> Document:
-    text, metadata = document.page_content, document.metadata
-    return Document(page_content=text, metadata={**metadata, "start": 0, "end": len(text)}, id=metadata["doc_id"])
+    text = document.page_content
+    metadata = passage_metadata(document)(0, len(text))
+    return Document(page_content=text, metadata=metadata, id=document.metadata["doc_id"])
+
+
+def passage_metadata(article: Document) -> Callable[[int, int], dict[str, Any]]:
+    """Return what makes the metadata of an article's passages, by where each starts and ends in the article's text."""
+    places = Places.of(article.metadata)
+    shared = {key: value for key, value in article.metadata.items() if places is None or key != PLACES}
+    return lambda start, end: {**shared, **(places.between(start, end) if places else {}), "start": start, "end": end}
 
 
 def _sentence_starts(texts: Iterable[str]) -> dict[str, list[int]]:

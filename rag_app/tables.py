@@ -93,12 +93,13 @@ def csv_rows(path: Path, delimiter: str = ",") -> Iterator[Row]:
             header = [normalise(name) for name in next(reader, [])]
             for cells in reader:
                 if any(cells[len(header) :]):
-                    raise ValueError(f"line {reader.line_num}: {len(cells)} cells under {len(header)} column names")
+                    wrong = f"line {reader.line_num}: {len(cells)} cells under {len(header)} column names"
+                    raise ValueError(f"{wrong}. Put cells that hold the delimiter in quotes")
                 if any(cells):
                     values = dict(zip_longest(header, cells[: len(header)], fillvalue=""))
                     yield Row(f"line {reader.line_num}", {name: cell for name, cell in values.items() if name})
         except csv.Error as error:
-            raise ValueError(f"line {reader.line_num}: {error}") from error
+            raise ValueError(f"line {reader.line_num}: {error}. Close its quotes, double those in a cell") from error
 
 
 def tsv_rows(path: Path) -> Iterator[Row]:
@@ -183,7 +184,8 @@ def table_records(rows: Iterable[Row], columns: Columns = USUAL_COLUMNS) -> Iter
         record = {field: row.values[name] for field, name in found.items()}
         text = record["text"] or ""
         if not isinstance(text, str):
-            raise ValueError(f"{row.place}: column {found['text']!r} holds a {type(text).__name__}, not text")
+            wrong = f"{row.place}: column {found['text']!r} holds a {type(text).__name__}, not text"
+            raise ValueError(f"{wrong}. Correct it, or name another with --text-column")
         if not any(map(str.isalnum, text)):
             continue
         if not record.get("url") and str(record.get("source")).startswith(("http://", "https://")):
@@ -203,7 +205,7 @@ def _find_columns(names: tuple[str, ...], columns: Columns, check: bool) -> dict
 
 def _row(place: str, value: Any) -> Row:
     if not isinstance(value, dict):
-        raise ValueError(f"{place}: want a JSON object, got a {type(value).__name__}")
+        raise ValueError(f"{place}: want a JSON object, got a {type(value).__name__}. Write one there")
     return Row(place, {normalise(name): cell for name, cell in value.items()})
 
 
@@ -214,11 +216,12 @@ def _questions(article: Row) -> Iterator[Row]:
             for question in paragraph.get("qas") or [{}]:
                 yield Row(article.place, {**fields, "context": paragraph["context"], **question})
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{article.place}: not the KLUE-MRC / KorQuAD layout: {error!r}") from error
+        wrong = f"{article.place}: not the KLUE-MRC / KorQuAD layout: {error!r}"
+        raise ValueError(f"{wrong}. Give each of its paragraphs a 'context'") from error
 
 
 def _parse_json(text: str, place: str = "") -> Any:
     try:
         return json.loads(text, parse_constant=lambda _: None)  # NaN is not JSON: no value
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{place}not JSON: {error}") from error
+        raise ValueError(f"{place}not JSON: {error}. Correct it, or save the file again") from error

@@ -14,6 +14,7 @@ from pypdf import PdfReader, PdfWriter
 from rag_app.documents import Columns, document_id, iso_date, load_documents, make_document
 from rag_app.index import build_index
 from rag_app.tables import USUAL_COLUMNS
+from tests.office_files import WRITERS, write_broken, write_docx, write_pdf
 
 WIKINEWS = Path(__file__).parents[2] / "shared/data/wikinews/wikinews.csv"
 RAIN = "기상청은 주말에 전국에 비가 온다고 예보했다."
@@ -27,35 +28,6 @@ def load_one(path: Path, columns: Columns = USUAL_COLUMNS) -> Document:
 
 def write_jsonl(path: Path, *records: Any) -> Path:
     path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
-    return path
-
-
-def write_pdf(path: Path, text: str) -> Path:
-    """Write a page of Korean text: a font without glyphs, whose ToUnicode map takes each code for itself."""
-    code = "".join(f"{ord(character):04X}" for character in text)
-    pairs = "\n".join(f"<{ord(character):04X}> <{ord(character):04X}>" for character in sorted(set(text)))
-    cmap = (
-        "begincmap\n1 begincodespacerange\n<0000> <FFFF>\nendcodespacerange\n"
-        f"{len(set(text))} beginbfchar\n{pairs}\nendbfchar\nendcmap"
-    )
-    content = f"BT /F 12 Tf 50 700 Td <{code}> Tj ET" if text else ""
-    objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>",
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>",
-        f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
-        "<< /Type /Font /Subtype /Type0 /BaseFont /F /Encoding /Identity-H /DescendantFonts [6 0 R] /ToUnicode 7 0 R>>",
-        "<< /Type /Font /Subtype /CIDFontType2 /BaseFont /F /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) "
-        "/Supplement 0 >> /FontDescriptor << /Type /FontDescriptor /FontName /F /Flags 4 >> >>",
-        f"<< /Length {len(cmap)} >>\nstream\n{cmap}\nendstream",
-    ]
-    body, offsets = "%PDF-1.4\n", []
-    for number, value in enumerate(objects, start=1):
-        offsets.append(len(body))
-        body += f"{number} 0 obj\n{value}\nendobj\n"
-    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
-    trailer = f"trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(body)}\n%%EOF"
-    path.write_text(f"{body}xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}{trailer}")
     return path
 
 
@@ -179,7 +151,7 @@ def test_word_keeps_paragraphs_and_tables_in_order(tmp_path: Path) -> None:
 
 
 def test_pdf_gives_its_text_and_says_when_it_has_none_or_is_locked(tmp_path: Path) -> None:
-    path = write_pdf(tmp_path / "a.pdf", RAIN)
+    path = write_pdf(tmp_path / "a.pdf", "비", [RAIN])
     assert load_one(path).page_content == RAIN
     writer = PdfWriter(clone_from=PdfReader(path))
     writer.encrypt(user_password="", owner_password="secret", algorithm="RC4-128")
@@ -191,7 +163,33 @@ def test_pdf_gives_its_text_and_says_when_it_has_none_or_is_locked(tmp_path: Pat
     with pytest.raises(ValueError, match=r"locked\.pdf: this PDF is encrypted"):
         load_one(tmp_path / "locked.pdf")
     with pytest.raises(ValueError, match=r"scan\.pdf: this PDF holds no text.*OCR"):
-        load_one(write_pdf(tmp_path / "scan.pdf", ""))
+        load_one(write_pdf(tmp_path / "scan.pdf", "", [""]))
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_each_format_is_read_and_a_broken_file_of_it_is_told_with_a_remedy(suffix: str, tmp_path: Path) -> None:
+    documents = list(load_documents(WRITERS[suffix](tmp_path / f"a{suffix}", "날씨와 국회", [RAIN, VOTE])))
+    text = "\n".join(document.page_content for document in documents)
+    assert RAIN in text
+    assert VOTE in text
+    assert "날씨와 국회" in (text if suffix in {".txt", ".zip"} else documents[0].metadata["title"])
+    with pytest.raises(ValueError, match=rf"b\{suffix}: .+\. [A-Z]\w+ .+"):
+        list(load_documents(write_broken(tmp_path / f"b{suffix}")))
+
+
+def test_a_file_under_the_suffix_of_another_format_is_told_as_what_it_is(tmp_path: Path) -> None:
+    for name, kind in {"a.docx": r"a PDF \(\.pdf\)", "b.zip": r"a PDF \(\.pdf\)"}.items():
+        path = write_pdf(tmp_path / name, "비", [RAIN])
+        with pytest.raises(ValueError, match=f"its content is that of {kind}. Give it the suffix"):
+            load_one(path)
+    path = write_docx(tmp_path / "c.pdf", "비", [RAIN])
+    with pytest.raises(
+        ValueError, match=r"its content is that of a zip archive \(\.zip, \.docx, \.hwpx\). Give it the suffix"
+    ):
+        load_one(path)
+    (tmp_path / "d.docx").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 encrypted")
+    with pytest.raises(ValueError, match=r"encrypted or an old document.*without a password"):
+        load_one(tmp_path / "d.docx")
 
 
 @pytest.mark.parametrize(
@@ -320,16 +318,16 @@ def test_a_folder_gives_every_text_once_and_passes_over_hidden_and_foreign_files
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
     (tmp_path / "~$f.docx").write_bytes(b"lock")
-    (tmp_path / "g.hwp").write_bytes(b"hwp")
+    (tmp_path / "g.odt").write_bytes(b"odt")
     loaded = list(load_documents(str(tmp_path)))
     assert [document.page_content for document in loaded] == [RAIN, VOTE]
     assert loaded[0].metadata["path"] == str(tmp_path / "b.txt")
 
 
 def test_a_path_that_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:
-    (tmp_path / "a.hwp").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"a\.hwp has the suffix '\.hwp'\. Known formats are \.txt, \.md"):
-        load_documents(tmp_path / "a.hwp")
+    (tmp_path / "a.odt").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"a\.odt has the suffix '\.odt'\. Known formats are \.txt, \.md"):
+        load_documents(tmp_path / "a.odt")
     with pytest.raises(ValueError, match="holds no file of a known format"):
         load_documents(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
