@@ -5,19 +5,21 @@
     python -m finetune.cross_encoder --model embedded --train train.jsonl --validation validation.jsonl
     python -m finetune.cross_encoder --output models/reranker --resume
 
-It learns to tell the passage that answers a question from what the hybrid search with --retriever returns beside it.
-With --validation-share above 0, that share of the training articles is held out and the checkpoint that ranks their
-candidates best is kept. Then the gate: the validation questions are searched for among all passages, with and without
-the finished reranker. It is accepted if neither hit@1 nor MRR@10 falls and MRR@10 rises significantly (p < 0.05, paired
-randomisation test). If not, what OUTPUT held stays, and the new one goes to OUTPUT/rejected. --no-gate publishes it
-whatever it measures. With 100 held-out questions or more it also learns when serving may stop reranking early, see
-`finetune.early_stop`.
+It learns to tell the passage that answers a question from what the hybrid search with --retriever returns beside it,
+and, first of all, from the ``negatives`` of the question's row: a list of passages, each a text or an object with title
+and text, as `rag-app feedback export` writes them. With --validation-share above 0, that share of the training articles
+is held out and the checkpoint that ranks their candidates best is kept. Then the gate: the validation questions are
+searched for among all passages, with and without the finished reranker. It is accepted if neither hit@1 nor MRR@10
+falls and MRR@10 rises significantly (p < 0.05, paired randomisation test). If not, what OUTPUT held stays, and the new
+one goes to OUTPUT/rejected. --no-gate publishes it whatever it measures. With 100 held-out questions or more it also
+learns when serving may stop reranking early, see `finetune.early_stop`.
 
 A static model (`--model embedded`) has no layer where question and passage meet. With it the reranker is linear: a sum
 of what its token vectors, bigrams and names say of question and passage and of the search's score, fitted within a
-minute. Each --train is a corpus of its own; those without questions only tell rare words from common ones. The weights
-are measured by cross-validation besides, and the gate also asks the questions as --also-ask words them. Give no
---retriever that was tuned on the same questions: its scores for them are better than for others, and count too much.
+minute. Each --train is a corpus of its own, the negatives of its rows among it; those without questions only tell rare
+words from common ones. The weights are measured by cross-validation besides, and the gate also asks the questions as
+--also-ask words them. Give no --retriever that was tuned on the same questions: its scores for them are better than for
+others, and count too much.
 
 `--recipe tutorial` is the published protocol and has no gate: it trains on each question with its context and with a
 random one, and is measured by how well its scores tell such pairs apart, which says little about ranking.

@@ -7,11 +7,13 @@
     python -m finetune.mrc --output models/mrc --resume
 
 Each round mines passages that the hybrid search with the present model wrongly finds (--negatives) and trains on them
-and on the other passages of the batch. --validation is measured before and after and chooses nothing; with
---validation-share above 0, that share of the training articles is held out and the checkpoint that does best on it is
-kept. `--recipe tutorial` is the published protocol, faults included where they change the numbers: unanswerable
-questions are trained as positives, contexts past the model's window are cut, and the score only tells pairs from random
-ones, where even a perfect separator of as many of both has a Spearman correlation of 0.866.
+and on the other passages of the batch. Negatives that a row brings itself (column ``negatives``: a list of passages,
+each a text or an object with title and text, as `rag-app feedback export` writes them) come before the mined ones;
+--negatives 0, the default for a static model, leaves them out. --validation is measured before and after and chooses
+nothing; with --validation-share above 0, that share of the training articles is held out and the checkpoint that does
+best on it is kept. `--recipe tutorial` is the published protocol, faults included where they change the numbers:
+unanswerable questions are trained as positives, contexts past the model's window are cut, and the score only tells
+pairs from random ones, where even a perfect separator of as many of both has a Spearman correlation of 0.866.
 """
 
 import argparse
@@ -210,7 +212,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _describe(run: Run, data: SearchData, pairs: Sequence[Pair], embeddings: ModelEmbeddings) -> None:
     cut = truncated([pair.passage for pair in pairs], embeddings.fits)
-    run.note(truncated=cut, leaked=data.leaked, pairs=len(pairs))
+    given = sum(len(pair.negatives) for pair in pairs)
+    run.note(truncated=cut, leaked=data.leaked, pairs=len(pairs), given_negatives=given)
     if not main_process():
         return
     for source in data.unlabelled:
@@ -220,6 +223,9 @@ def _describe(run: Run, data: SearchData, pairs: Sequence[Pair], embeddings: Mod
         f"{len(data.test.questions):,} to test on; {len(data.passages):,} passages in "
         f"{len(set(data.groups.values())):,} groups; the model's window cuts {cut:.1%} of the training passages"
     )
+    if given:
+        left_out = "" if run.settings.negatives else ", and --negatives 0 leaves them out"
+        print(f"{given:,} negatives came with the questions{left_out}")
     if data.leaked:
         print(f"Note: the text of the passages that answer {data.leaked:.1%} of the test questions is trained on")
 

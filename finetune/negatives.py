@@ -17,7 +17,7 @@ class Mined(NamedTuple):
     Attributes:
         pairs: In the order they were given; some may have fewer negatives than asked for, or none.
         full: Share of the pairs that got as many negatives as were asked for.
-        lost: Share of the pairs whose own document the retriever did not return; they get no negative.
+        lost: Share of the pairs whose own document the retriever did not return; they get none of its negatives.
         same_group: Share of the candidates (documents other than the pair's own) left out for their group.
         too_close: Share of the candidates left out for their score.
     """
@@ -51,17 +51,19 @@ def mine_negatives(
     margin: float = 0.05,
     progress: bool = True,
 ) -> Mined:
-    """Return the pairs with the passages that the retriever ranks highest among those that cannot answer them.
+    """Return the pairs with their own negatives, and with as many of the retriever's as there is room for besides.
+
+    The retriever's are the passages that it ranks highest among those that cannot answer.
 
     Each document that was found is a candidate by its best passage. Left out are those of the group of a document that
     answers the question, and those that score above ``1 - margin`` of the pair's own document, which more often than
     not answer it as well: the positive-aware mining ("TopK-PercPos") of Moreira et al., "NV-Retriever: Improving text
     embedding models with effective hard-negative mining", 2024, where 0.05 did best. Below zero, where a percentage
-    would loosen the bound, it is as far beneath the score. A pair whose own document was not found gets no negatives:
-    all that were found score above it.
+    would loosen the bound, it is as far beneath the score. A pair whose own document was not found gets none but
+    its own: all that were found score above it.
 
     Args:
-        pairs: Their own negatives, if they have any, are replaced.
+        pairs: A pair's own negatives, if it has any, come first: somebody has looked at them.
         retriever: `rag_app.retrieval.HybridRetriever`, `build_retriever` or another whose documents tell their
             ``doc_id`` and ``score``, best first; how many it returns is how many candidates there are.
         groups: The group of every document that can be found, by doc_id; see `finetune.groups`.
@@ -85,7 +87,8 @@ def mine_negatives(
         others = [passage for doc_id, passage in found.items() if doc_id != pair.doc_id]
         foreign = [p for p in others if _group(p.metadata["doc_id"], groups) not in answering[pair.query]]
         negatives = [passage for passage in foreign if passage.metadata["score"] <= bound]
-        mined.append(pair._replace(negatives=tuple(map(searchable_text, negatives[:count]))))
+        texts = dict.fromkeys([*pair.negatives, *map(searchable_text, negatives)])
+        mined.append(pair._replace(negatives=tuple(texts)[:count]))
         candidates += len(others)
         same_group += len(others) - len(foreign)
         too_close += len(foreign) - len(negatives)

@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from rag_app.data.questions import Question, RetrievalData, load_retrieval_data
 from rag_app.data.unlabelled import askable, asks_questions, cut_out, without_title
 from rag_app.documents import load_documents, searchable_text
-from rag_app.korean import Sentence, analyzer
+from rag_app.korean import Sentence, analyzer, bigrams, normalise
 from rag_app.passages import Fits, split_documents
 
 
@@ -89,18 +89,28 @@ def load_training_data(sources: Sequence[str | Path], *, split: str = "train") -
 def question_pairs(data: RetrievalData, *, fits: Fits | None = None) -> list[Pair]:
     """Return each question that has an answer with each passage that answers it, in the order of the questions.
 
-    Of a passage that is split, the first part that holds an answer is taken, or the first part if none does.
+    Of a passage that is split, the first part that holds an answer is taken, or the first part if none does; of a
+    negative that the question's row brings, the part that shares most character bigrams with the question.
 
     Args:
         data: What to learn from. Passages that it names and does not hold are passed over.
         fits: See `rag_app.passages.split_documents`.
     """
     answered = [(q, doc_id) for q in data.questions for doc_id in sorted(q.relevant & data.passages.keys())]
-    passages = [data.passages[doc_id] for doc_id in dict.fromkeys(doc_id for _, doc_id in answered)]
+    wrong = {q.id: [doc_id for doc_id in q.negatives if doc_id in data.passages] for q, _ in answered}
+    needed = dict.fromkeys([doc_id for _, doc_id in answered] + [id_ for ids in wrong.values() for id_ in ids])
     windows: defaultdict[str, list[Document]] = defaultdict(list)
-    for window in split_documents(passages, fits=fits):
+    for window in split_documents((data.passages[doc_id] for doc_id in needed), fits=fits):
         windows[window.metadata["doc_id"]].append(window)
-    return [Pair(q.text, searchable_text(_answering(windows[doc_id], q.answers)), doc_id) for q, doc_id in answered]
+    return [
+        Pair(
+            q.text,
+            searchable_text(_answering(windows[doc_id], q.answers)),
+            doc_id,
+            tuple(searchable_text(_likest(windows[negative], q.text)) for negative in wrong[q.id]),
+        )
+        for q, doc_id in answered
+    ]
 
 
 def crop_pairs(
@@ -163,6 +173,11 @@ def _with_unique_ids(questions: Iterable[Question]) -> list[Question]:
 
 def _answering(windows: Sequence[Document], answers: Collection[str]) -> Document:
     return next((w for w in windows if any(answer in w.page_content for answer in answers)), windows[0])
+
+
+def _likest(windows: Sequence[Document], query: str) -> Document:
+    asked = set(bigrams(query))
+    return max(windows, key=lambda window: len(asked & set(bigrams(normalise(window.page_content)))))
 
 
 def _crops(passage: Document, sentences: Sequence[Sentence], most: int, seed: int) -> Iterator[Pair]:

@@ -27,9 +27,12 @@ MINED_DEPTH = 30
 def mine_round(
     settings: Namespace, data: SearchData, pairs: Sequence[Pair], embeddings: ModelEmbeddings, folder: Path
 ) -> list[Pair]:
-    """Return the pairs of a round with their hard negatives, from its folder if they were mined before."""
+    """Return the pairs of a round with their hard negatives, from its folder if they were mined before.
+
+    With ``--negatives 0`` there are none, not even those that a question brings.
+    """
     if not settings.negatives:
-        return list(pairs)
+        return [pair._replace(negatives=()) for pair in pairs]
     path = folder / "pairs.jsonl"
     if not path.exists():
         with TemporaryDirectory() as place:

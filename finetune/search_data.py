@@ -1,7 +1,8 @@
 """What the search programs train, choose and measure on."""
 
 from argparse import Namespace
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
@@ -53,7 +54,7 @@ class SearchData(NamedTuple):
     def record(self) -> dict[str, Any]:
         """Return what ``run.json`` keeps of the data."""
         return {
-            name: data_record([q.id, q.text, sorted(q.relevant), q.answers] for q in part.questions)
+            name: data_record(_told(question) for question in part.questions)
             | {
                 "passages": data_record(
                     [id_, part.passages[id_].metadata.get("title")] for id_ in sorted(part.passages)
@@ -80,15 +81,37 @@ def load_search_data(settings: Namespace) -> SearchData:
     passages = {**test.passages, **train.data.passages}
     groups, repeats = group_passages(passages), group_passages(passages, titles=False)
     share = settings.validation_share or (0.0 if test.questions else 0.1)
-    kept, held_out = train.data, _NOTHING
+    kept, held_out = train.data._replace(questions=without_answers(train.data.questions, repeats)), _NOTHING
     if share:
-        kept, held_out = hold_out(train.data, share, groups=groups, seed=settings.seed)
+        kept, held_out = hold_out(kept, share, groups=groups, seed=settings.seed)
         if len(train.unlabelled) == len(set(settings.train)):  # the corpus to search: only held-out titles stay unseen
             kept = kept._replace(passages={**kept.passages, **held_out.passages})
     asked = [question for question in test.questions if question.relevant]
     trained = {repeats.get(doc_id) for question in kept.questions for doc_id in question.relevant}
     leaked = sum(any(repeats.get(doc_id) in trained for doc_id in question.relevant) for question in asked)
     return SearchData(kept, held_out, test, groups, repeats, train.unlabelled, leaked / len(asked) if asked else 0.0)
+
+
+def without_answers(questions: Sequence[Question], repeats: Mapping[str, int]) -> list[Question]:
+    """Return the questions without those of their negatives that answer the same question, or repeat what does.
+
+    Args:
+        questions: Those of the same text may be in several rows.
+        repeats: See `SearchData`; negatives that are not in it are left out too.
+    """
+    answers: defaultdict[str, set[int]] = defaultdict(set)
+    for question in questions:
+        answers[question.text] |= {repeats[doc_id] for doc_id in question.relevant & repeats.keys()}
+    return [
+        question._replace(
+            negatives=tuple(
+                doc_id
+                for doc_id in question.negatives
+                if doc_id in repeats and repeats[doc_id] not in answers[question.text]
+            )
+        )
+        for question in questions
+    ]
 
 
 def ask_otherwise(questions: Iterable[Question], columns: Iterable[str]) -> list[Question]:
@@ -99,3 +122,8 @@ def ask_otherwise(questions: Iterable[Question], columns: Iterable[str]) -> list
         for question in questions
         if (text := normalise(str(question.metadata.get(column) or "")))
     ]
+
+
+def _told(question: Question) -> list[Any]:
+    own = [question.negatives] if question.negatives else []  # of data without any the record stays as it was
+    return [question.id, question.text, sorted(question.relevant), question.answers, *own]

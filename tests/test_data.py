@@ -315,3 +315,47 @@ def test_odqa_is_read_whole(split: str, passages: int, questions: int) -> None:
 @pytest.mark.skipif(not ODQA.exists(), reason="odqa_ko is not beside the checkout")
 def test_all_passages_of_odqa_are_those_of_both_splits() -> None:
     assert len(all_passages(ODQA)) == 2095
+
+
+@pytest.mark.parametrize(
+    ("negatives", "texts"),
+    [
+        ([VOTE], [VOTE]),
+        ([{"title": "예산", "text": VOTE}, RAIN, VOTE], [VOTE]),
+        (str([VOTE]), [VOTE]),
+        (VOTE, [VOTE]),
+        (["...", ""], []),
+        (None, []),
+        ("", []),
+    ],
+)
+def test_a_row_may_bring_passages_that_do_not_answer_it(tmp_path: Path, negatives: Any, texts: list[str]) -> None:
+    row = {"context": RAIN, "question": "언제 비가 오나?", "negatives": negatives}
+    data = load_retrieval_data(write_jsonl(tmp_path / "a.jsonl", row))
+    (question,) = data.questions
+    assert [data.passages[doc_id].page_content for doc_id in question.negatives] == texts
+    assert "negatives" not in question.metadata
+    assert list(data.passages) == [RAIN_ID, *question.negatives]
+    assert [str(passage.id) for passage in all_passages(tmp_path / "a.jsonl")] == list(data.passages)
+
+
+def test_a_negative_is_the_passage_that_another_row_asks_about_with_its_title(tmp_path: Path) -> None:
+    first = {"context": RAIN, "question": "언제?", "negatives": [VOTE]}
+    path = write_jsonl(tmp_path / "a.jsonl", first, {"context": VOTE, "title": "예산", "question": "무엇?"})
+    assert load_retrieval_data(path).passages[VOTE_ID].metadata["title"] == "예산"
+    (vote,) = (passage for passage in all_passages(path) if passage.id == VOTE_ID)
+    assert vote.metadata["title"] == "예산"
+
+
+def test_negatives_of_a_row_without_a_question_are_no_passages(tmp_path: Path) -> None:
+    path = write_jsonl(tmp_path / "a.jsonl", {"context": RAIN, "negatives": [VOTE]})
+    assert [passage.id for passage in all_passages(path)] == [RAIN_ID]
+
+
+@pytest.mark.parametrize(
+    ("negatives", "message"),
+    [([3], "line 1: column 'negatives' holds a int, not a passage"), ([{"a": "b"}], "line 1, negative 1: no column")],
+)
+def test_broken_negatives_are_named(tmp_path: Path, negatives: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=rf"a\.jsonl: {message}"):
+        ask(tmp_path / "a.jsonl", negatives=negatives)

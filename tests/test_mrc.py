@@ -14,7 +14,7 @@ from finetune import mrc
 from finetune.common import open_run
 from finetune.embedding import embeddings_in_training, load_trainable
 from finetune.pairs import read_pairs
-from finetune.rounds import round_trainer
+from finetune.rounds import mine_round, round_trainer
 from finetune.search_data import load_search_data
 from rag_app.embeddings import StaticEmbeddings, load_embeddings
 from rag_app.models import load_static_model
@@ -288,3 +288,26 @@ def test_what_cannot_work_is_said_at_once_and_leaves_no_folder(
     error = capsys.readouterr().err
     assert re.search(message, error), error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_negatives_that_rows_bring_are_trained_unless_none_are_wanted(tiny_static: Path, tmp_path: Path) -> None:
+    rows = [
+        {
+            "question": f"{place}?",
+            "context": f"{place} 비가 온다고 예보했다.",
+            "negatives": [f"국회는 {place} 의결했다."],
+        }
+        for place in ("서울이고", "잠실에서", "수도는", "국민은")
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    given: dict[int, list[tuple[str, ...]]] = {}
+    for count in (0, 1):
+        options = ["--model", str(tiny_static), "--train", str(path), "--validation", str(path), "--crops", "0"]
+        settings = settings_of(tmp_path / str(count), *options, "--negatives", str(count), *CPU)
+        data = load_search_data(settings)
+        embeddings = embeddings_in_training(load_trainable(settings.model, settings))
+        pairs = mrc.training_pairs(settings, data, embeddings)
+        mined = mine_round(settings, data, pairs, embeddings, tmp_path / f"round-{count}")
+        given[count] = [pair.negatives for pair in mined]
+    assert given == {0: [()] * 4, 1: [(str(row["negatives"][0]),) for row in rows]}

@@ -95,3 +95,14 @@ def test_the_hybrid_retriever_gives_hard_negatives(tmp_path_factory: pytest.Temp
     asked = Pair("가온시 도서관이 열었나?", f"소식 0\n{texts[0]}", str(news[0].id))
     mined = mine_negatives([asked], retriever, groups=groups, count=2, progress=False)
     assert set(mined.pairs[0].negatives) == {f"소식 1\n{texts[1]}", f"소식 2\n{texts[2]}"}
+
+
+def test_a_pair_s_own_negatives_come_first_and_are_mined_besides_only_as_far_as_there_is_room() -> None:
+    found = Found(passages=[("a", 1.0), ("b", 0.5), ("c", 0.4), ("d", 0.3)])
+    own = pair("a")._replace(negatives=("본 글", "B\n글 b 1"))
+    (mined,) = mine_negatives([own], found, groups=GROUPS, count=3, progress=False).pairs
+    assert mined.negatives == ("본 글", "B\n글 b 1", "C\n글 c 2")
+    (mined,) = mine_negatives([own], found, groups=GROUPS, count=1, progress=False).pairs
+    assert mined.negatives == ("본 글",)
+    (lost,) = mine_negatives([own._replace(doc_id="e")], found, groups=GROUPS, count=3, progress=False).pairs
+    assert lost.negatives == own.negatives

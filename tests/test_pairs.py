@@ -165,6 +165,18 @@ def test_each_question_gets_a_part_of_its_own_passage() -> None:
     assert all(pair.passage.startswith(answers[pair.doc_id][:2]) for pair in pairs)
 
 
+def test_a_question_s_negatives_are_read_where_they_are_likest_to_it() -> None:
+    filler = "어제는 하늘이 온종일 맑고 바람이 불지 않았다. " * 5
+    right, wrong = make_document(RAIN, title="비"), make_document(f"{filler}{GAME} {filler}", title="운동")
+    question = ask(1, [RAIN_ID])._replace(text="개막전은 언제?", negatives=(str(wrong.id), "gone"))
+    data = RetrievalData({RAIN_ID: right, str(wrong.id): wrong}, [question])
+    (pair,) = question_pairs(data, fits=words(25))
+    (negative,) = pair.negatives
+    assert negative.startswith("운동\n어제는")
+    assert GAME in negative
+    assert len(negative) < len(wrong.page_content)
+
+
 def test_a_sentence_is_cut_out_and_asked_of_the_rest() -> None:
     passage = make_document(f"{RAIN} 짧다.\n{VOTE}", title="소식")
     pairs = crop_pairs([passage], per_passage=2)

@@ -151,3 +151,40 @@ def test_a_question_is_asked_in_the_words_of_another_column() -> None:
     assert ask_otherwise([question], ["colloquial", "empty", "missing"]) == [
         question._replace(id="q (colloquial)", text="언제임")
     ]
+
+
+def test_negatives_that_answer_the_question_after_all_are_left_out(tmp_path: Path) -> None:
+    right, wrong = (" ".join(f"{word}{n}" for word in WORDS for n in range(base, base + 3)) for base in (0, 10))
+    rows = [
+        {"question": "언제?", "context": right, "negatives": [f"{right} 끝", wrong]},
+        {"question": "어디?", "context": right, "negatives": [wrong]},
+        {"question": "어디?", "context": f"{wrong} 끝"},
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    data = load(path, validation=[write(tmp_path / "b.jsonl", range(3))])
+    texts = [[data.passages[doc_id].page_content for doc_id in q.negatives] for q in data.train.questions]
+    assert texts == [[wrong], [], []]
+    assert data.record()["train"] != load(write(tmp_path / "c.jsonl", range(3))).record()["train"]
+
+
+def test_the_record_tells_negatives(tmp_path: Path) -> None:
+    validation = [write(tmp_path / "b.jsonl", range(3))]
+    one, two = (
+        load(write(tmp_path / f"{n}.jsonl", [5, 6], negatives=["비가 온다.", "눈이 온다."][:n]), validation=validation)
+        for n in (1, 2)
+    )
+    assert one.record()["train"]["passages"] != two.record()["train"]["passages"]
+    part = one.train._replace(questions=[q._replace(negatives=()) for q in one.train.questions])
+    assert one._replace(train=part).record()["train"] != one.record()["train"]
+
+
+def test_what_is_held_out_is_nobody_s_negative(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", range(20))
+    texts = [str(json.loads(line)["context"]) for line in path.read_text("utf-8").splitlines()]
+    data = load(write(path, range(20), negatives=texts))
+    kept = [
+        doc_id for question in data.train.questions for doc_id in question.negatives if doc_id in data.train.passages
+    ]
+    assert len(kept) == 18 * 17
+    assert data.train.passages.keys().isdisjoint(data.held_out.passages)

@@ -4,6 +4,7 @@ import ast
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from langchain_core.documents import Document
 
@@ -16,6 +17,8 @@ from rag_app.korean import normalise
 from rag_app.tables import QUESTION_NAMES, USUAL_COLUMNS, USUAL_NAMES, Columns, Row, table_records
 
 _ID_NAMES = ("guid", "question_id", "id", "_id")
+_ANSWER_NAMES = ("answers", "answer", "is_impossible", "plausible_answers")
+_NEGATIVES = "negatives"
 _TRUE = {"true", "1", "1.0", "yes"}
 
 
@@ -28,7 +31,8 @@ def load_retrieval_data(
         source: ``"sample"``, the bundled news; ``"klue"``, KLUE-MRC from the Hub; a file: KLUE-MRC or KorQuAD json,
             or jsonl, csv or tsv with a question and its context in each row; a BEIR folder (``corpus.jsonl``,
             ``queries.jsonl``, ``qrels.tsv`` or ``qrels/test.tsv``); or a folder of such files with their split in
-            the name.
+            the name. A row may bring ``negatives``: passages that do not answer its question, as a list of texts or of
+            objects with ``text`` and ``title``.
         split: Which part of a data set that has parts: ``train``, ``validation`` or ``test``. Of a BEIR folder
             without qrels for validation, ``test`` is taken for it, but never for ``train``.
         columns: Which columns hold what, where they have no usual name; ``text`` is the context.
@@ -92,11 +96,14 @@ def all_passages(source: str | Path, *, columns: Columns = USUAL_COLUMNS) -> lis
     else:
         files = all_split_files(path) if path.is_dir() else [path]
         parts = {str(file): file_rows(file, "") for file in files}
-    found = (passage for name, rows in parts.items() for row in rows if (passage := _passage(row, columns, name)))
     passages: dict[str, Document] = {}
-    for passage in found:
-        passages.setdefault(passage.metadata["doc_id"], passage)
-    return list(passages.values())
+    others: dict[str, Document] = {}
+    for name, rows in parts.items():
+        for row in rows:
+            if passage := _passage(row, columns, name):
+                passages.setdefault(passage.metadata["doc_id"], passage)
+            others |= _negatives(row, name)
+    return list(_together(passages, others).values())
 
 
 def sample_documents() -> list[Document]:
@@ -107,6 +114,7 @@ def sample_documents() -> list[Document]:
 
 def _from_rows(rows: Iterable[Row], columns: Columns, source: str) -> RetrievalData:
     passages: dict[str, Document] = {}
+    others: dict[str, Document] = {}
     questions: list[Question] = []
     taken: set[str] = set()
     uses: defaultdict[str, int] = defaultdict(lambda: 1)
@@ -115,6 +123,8 @@ def _from_rows(rows: Iterable[Row], columns: Columns, source: str) -> RetrievalD
         if passage is None:
             raise ValueError(f"{source}: {row.place}: the context is empty")
         passages.setdefault(passage.metadata["doc_id"], passage)
+        negatives = _negatives(row, source)
+        others |= negatives
         try:
             question = _question(row, passage.metadata["doc_id"], columns)
         except ValueError as error:
@@ -126,10 +136,16 @@ def _from_rows(rows: Iterable[Row], columns: Columns, source: str) -> RetrievalD
                 uses[name] += 1
                 unique = f"{name}#{uses[name]}"
             taken.add(unique)
-            questions.append(question._replace(id=unique))
+            given = tuple(doc_id for doc_id in negatives if doc_id not in question.relevant)
+            questions.append(question._replace(id=unique, negatives=given))
     if not questions:
         raise ValueError(f"{source} holds no question. Its rows need a column {' or '.join(QUESTION_NAMES)}")
-    return RetrievalData(passages, questions)
+    return RetrievalData(_together(passages, others), questions)
+
+
+def _together(passages: dict[str, Document], others: dict[str, Document]) -> dict[str, Document]:
+    """Return the passages with the others behind them; one that is among both is as the first have it."""
+    return passages | {doc_id: other for doc_id, other in others.items() if doc_id not in passages}
 
 
 def _passage(row: Row, columns: Columns, source: str) -> Document | None:
@@ -148,7 +164,7 @@ def _question(row: Row, doc_id: str, columns: Columns) -> Question | None:
     if not text:
         return None
     impossible = str(row.values.get("is_impossible")).lower() in _TRUE
-    taken = {column, columns.text, *USUAL_NAMES["text"], "answers", "answer", "is_impossible", "plausible_answers"}
+    taken = {column, columns.text, *USUAL_NAMES["text"], *_ANSWER_NAMES, _NEGATIVES}
     return Question(
         id=next((str(row.values[name]) for name in _ID_NAMES if row.values.get(name)), ""),
         text=text,
@@ -161,16 +177,41 @@ def _question(row: Row, doc_id: str, columns: Columns) -> Question | None:
     )
 
 
+def _negatives(row: Row, source: str) -> dict[str, Document]:
+    """Return by doc_id the passages that a row says do not answer its question; none of a row that asks nothing."""
+    if not any(row.values.get(name) for name in QUESTION_NAMES):
+        return {}
+    try:
+        value = _literal(row, _NEGATIVES)
+        items = value if isinstance(value, list | tuple) else [value] if value else []
+        records: list[dict[str, Any]] = []
+        for number, item in enumerate(items, start=1):
+            if not isinstance(item, str | dict):
+                raise ValueError(f"{row.place}: column 'negatives' holds a {type(item).__name__}, not a passage")
+            place = f"{row.place}, negative {number}"
+            records += table_records([Row(place, {"text": item} if isinstance(item, str) else item)])
+        found = [make_document(record.pop("text"), **record) for record in records]
+        return {str(passage.id): passage for passage in found}
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+
+
 def _answers(row: Row) -> tuple[str, ...]:
     """Return the distinct answers of a row: SQuAD's list, the Hub's dict of lists, either as Python source, or text."""
-    value = row.values.get("answers", row.values.get("answer"))
-    if isinstance(value, str) and value.strip().startswith(("{", "[")):
-        try:
-            value = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-            raise ValueError(f"{row.place}: column 'answers' is no literal: {value[:80]!r}") from error
+    value = _literal(row, "answers" if "answers" in row.values else "answer")
     if isinstance(value, dict):
         value = value.get("text")
     items = value if isinstance(value, list | tuple) else [value]
     texts = (item.get("text") if isinstance(item, dict) else item for item in items)
     return tuple(dict.fromkeys(text for item in texts if item is not None and (text := normalise(str(item)))))
+
+
+def _literal(row: Row, column: str) -> Any:
+    """Return what a column holds; a list or dict as Python source, as data frames write them into csv, is read."""
+    value = row.values.get(column)
+    if isinstance(value, str) and value.strip().startswith(("{", "[")):
+        try:
+            return ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+            raise ValueError(f"{row.place}: column {column!r} is no literal: {value[:80]!r}") from error
+    return value

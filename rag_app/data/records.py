@@ -17,6 +17,7 @@ class Question(NamedTuple):
         metadata: The source's other columns, such as ``question_type``, as they were.
         context_id: ``doc_id`` of the passage it was asked of, also where that does not answer it; empty where the
             source does not say, as in BEIR.
+        negatives: ``doc_id`` of passages that the source says do not answer it, though a search may think so.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Question(NamedTuple):
     impossible: bool
     metadata: dict[str, Any]
     context_id: str = ""
+    negatives: tuple[str, ...] = ()
 
 
 class RetrievalData(NamedTuple):
