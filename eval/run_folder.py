@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +17,15 @@ ANSWERS = "answers"
 _UNFINISHED = "unfinished"
 _RUN = "run.json"
 _LOCK = "lock"
+_PID = "pid"
 
 
 class RunFolder:
     """A folder for a report. Make one with `begin`, and `release` it in the end.
 
     While the benchmark runs, answers are written under ``unfinished``, which is locked; a report that was there before
-    stays.
+    stays. Whoever wants to stop it finds its process id in ``unfinished/pid``, which counts only while
+    ``unfinished/lock`` is held.
 
     Attributes:
         path: The folder.
@@ -72,6 +75,7 @@ class RunFolder:
             lock.acquire()
         except Timeout as error:
             raise BlockingIOError(f"Another benchmark is writing to {path}. Wait for it, or name another") from error
+        write_text(unfinished / _PID, str(os.getpid()))
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
         if (unfinished / _RUN).exists():
             if json.loads((unfinished / _RUN).read_text("utf-8")) == digest:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,9 @@ def test_a_run_whose_report_could_not_be_written_is_gone_on_with(tmp_path: Path)
     with pytest.raises(FileExistsError, match="--overwrite"):
         RunFolder.begin(tmp_path, {"k": 5}, overwrite=False)
     assert RunFolder.begin(tmp_path, {"k": 10}, overwrite=False).resumed
+
+
+def test_while_it_runs_the_folder_says_which_process_writes_to_it(tmp_path: Path) -> None:
+    folder = RunFolder.begin(tmp_path, {}, overwrite=False)
+    assert (tmp_path / "unfinished" / "pid").read_text() == str(os.getpid())
+    folder.finish()

@@ -1,11 +1,13 @@
 """The folder of a report: the page, Markdown, JSON, and TREC's files."""
 
+import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from eval.report.explorer import explorer_data
 from eval.report.markdown import markdown_report
 from eval.report.page import page
 from eval.report.trec import qrels_lines, question_lines, run_lines
@@ -18,9 +20,10 @@ _LONGEST = 100  # of a file's name
 def write_report(results: Results, folder: Path) -> None:
     """Write a folder with everything that was found.
 
-    In it are ``index.html``, ``report.md`` and ``results.json``; and by protocol ``questions/NAME.jsonl``,
-    ``qrels/NAME.txt`` and ``runs/NAME/SYSTEM.txt`` in TREC's format (see `eval.report.trec`). Each file is replaced in
-    one step; what an earlier report has of other systems and protocols is removed.
+    In it are ``index.html``, ``report.md``, ``results.json`` and ``explorer.json`` with what the page shows of each
+    question (see `eval.report.explorer`); and by protocol ``questions/NAME.jsonl``, ``qrels/NAME.txt`` and
+    ``runs/NAME/SYSTEM.txt`` in TREC's format (see `eval.report.trec`). Each file is replaced in one step; what an
+    earlier report has of other systems and protocols is removed.
 
     Args:
         results: Everything.
@@ -89,6 +92,7 @@ def _files(results: Results) -> Iterator[tuple[str, str]]:
         yield f"qrels/{protocol}.txt", _writable(qrels_lines(result.benchmark))
         for name, file in file_names(result.systems).items():
             yield f"runs/{protocol}/{file}.txt", _writable(run_lines(result.systems[name].answers, name))
+    yield "explorer.json", _writable(json.dumps(explorer_data(results), ensure_ascii=False, allow_nan=False))
     yield FILE, to_json(results)
     yield "report.md", _writable(markdown_report(results))
     yield "index.html", html
