@@ -23,13 +23,19 @@ def adaptive_sum(scores: Scores, weights: Mapping[str, float]) -> dict[str, floa
     pivot is below what most of them reach. Chosen on the train questions of ``odqa_ko`` and of the sample; see
     ``finetune/LOG.md``.
     """
+    shares = adaptive_shares(scores, weights)
+    candidates = _candidates(scores)
+    return {id_: sum(share * scores[stage].get(id_, 0.0) for stage, share in shares.items()) for id_ in candidates}
+
+
+def adaptive_shares(scores: Scores, weights: Mapping[str, float]) -> dict[str, float]:
+    """Return what each stage that found anything counts for in `adaptive_sum`, 0 to 1, together 1."""
     shares = _shares(scores, weights)
     if len(shares) > 1:
         best = max(scores["lexical"].values(), default=0.0)
         dense = min(1.0, shares["dense"] + SLOPE * max(0.0, PIVOT - best))
         shares = {"lexical": 1.0 - dense, "dense": dense}
-    candidates = _candidates(scores)
-    return {id_: sum(share * scores[stage].get(id_, 0.0) for stage, share in shares.items()) for id_ in candidates}
+    return shares
 
 
 def standardised_sum(scores: Scores, weights: Mapping[str, float]) -> dict[str, float]:

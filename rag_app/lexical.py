@@ -243,6 +243,24 @@ class LexicalIndex:
         hits = [LexicalHit(searcher.doc(address)["id"][0], score, min(1.0, score / bound)) for score, address in found]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
+    def unit_scores(
+        self, query: str, id_: str, *, weights: Mapping[str, float] = FIELDS
+    ) -> dict[tuple[str, str], float]:
+        """Return what each unit of a question adds to a passage's BM25 score, by analysis and unit; 0 if it lacks it.
+
+        Args:
+            query: The question, in any Unicode spelling.
+            id_: The passage's.
+            weights: See `search`.
+        """
+        searcher, schema = self._index.searcher(), self._index.schema
+        scores = {}
+        for (field, unit), weight in self._query_terms(normalise(query), weights).items():
+            query_of_one = tantivy.Query.boost_query(tantivy.Query.term_query(schema, field, unit), weight)
+            found = searcher.search(_with_ids(schema, query_of_one, [id_]), limit=1, count=False).hits
+            scores[field, unit] = found[0][0] if found else 0.0
+        return scores
+
     def _query_terms(self, query: str, weights: Mapping[str, float]) -> dict[tuple[str, str], float]:
         """Return the weight of each unit of a question, by field."""
         searched = {field: analyse for field, analyse in self.analyses.items() if weights.get(field)}
