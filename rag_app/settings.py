@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from rag_app.chat_servers import TIMEOUT, is_address, same_server
 from rag_app.models import OnnxBackend, TorchBackend
 
 NONE = "none"
@@ -46,15 +47,27 @@ class Settings(BaseSettings):
     chat_model: str | None = None
     """For example ``openai:gpt-4o-mini`` or ``http://127.0.0.1:11434/v1#exaone``; none quotes the articles instead."""
     chat_api_key: SecretStr | None = None
-    """The key for a chat model named by its address; providers named otherwise have variables of their own."""
+    """The key for the address in ``chat_model``; providers named otherwise have variables of their own."""
+    chat_timeout: float = Field(default=TIMEOUT, gt=0, allow_inf_nan=False)
+    """Seconds a chat model may stay silent: until its first word, and between two."""
+    chat_model_fixed: bool = False
+    """Whether visitors of the page have to take the chat model as it is set."""
     lang: Literal["ko", "en"] | None = None
     """``ko`` or ``en``; the language of the locale by default, Korean where it is neither."""
 
-    def chat_options(self, name: str) -> dict[str, Any]:
-        """Return what `rag_app.chat_models.load_chat_model` is to be passed for a name: the key, for an address."""
-        if self.chat_api_key is None or "://" not in name:
-            return {}
-        return {"api_key": self.chat_api_key.get_secret_value()}
+    def chat_options(self, name: str, *, by_visitor: bool = False) -> dict[str, Any]:
+        """Return what `rag_app.chat_models.load_chat_model` is to be passed for a name: the key, for an address.
+
+        Args:
+            name: The chat model's.
+            by_visitor: Somebody chose it on the page: the key goes to the server of ``chat_model`` and to no other.
+        """
+        options: dict[str, Any] = {"timeout": self.chat_timeout}
+        if self.chat_api_key is None or not is_address(name):
+            return options
+        if by_visitor and not same_server(name, self.chat_model):
+            return options
+        return {**options, "api_key": self.chat_api_key.get_secret_value()}
 
 
 def load_settings() -> Settings:
