@@ -1,15 +1,14 @@
 """What a visitor sets: how the answer is made, where it is searched for, what reads again what was found."""
 
-from collections.abc import Sequence
-from datetime import date
 from typing import NamedTuple
 
 import streamlit as st
 
-from rag_app.filters import Filter, article_filter
+from rag_app.filters import Filter
 from rag_app.index import Index
 from rag_app.page.chat_model_choice import choose_chat_model
 from rag_app.page.resources import Facets
+from rag_app.page.scope import Scope, choose_scope
 from rag_app.page.words import say
 from rag_app.rendering import escape_markdown
 from rag_app.settings import Settings, name_or_none
@@ -24,8 +23,7 @@ class Choices(NamedTuple):
         sources: How many articles an answer is drawn from.
         candidates: How many passages the reranker reads.
         reranker: Its name; None for the search's own order.
-        sections: Only these; all if empty.
-        dates: First and last day; None for any, also for articles without a date.
+        scope: Which articles are searched.
         chat_model: Its name; None quotes the articles.
         collapse: Whether one article stands for those that nearly repeat it.
     """
@@ -33,22 +31,19 @@ class Choices(NamedTuple):
     sources: int
     candidates: int
     reranker: str | None
-    sections: list[str]
-    dates: tuple[date, date] | None
+    scope: Scope
     chat_model: str | None
     collapse: bool
 
 
 def filter_words(choices: Choices) -> str:
     """Return the chosen filter in words, empty for none."""
-    words = [", ".join(choices.sections)] if choices.sections else []
-    words += [" ~ ".join(day.isoformat() for day in choices.dates)] if choices.dates else []
-    return " · ".join(words)
+    return choices.scope.words
 
 
 def metadata_filter(choices: Choices) -> Filter | None:
     """Return the chosen filter as `rag_app.filters` takes it."""
-    return article_filter(choices.sections, *(day.isoformat() for day in choices.dates or ()))
+    return choices.scope.filter
 
 
 def choose(index: Index, facets: Facets, settings: Settings) -> Choices:
@@ -65,12 +60,7 @@ def choose(index: Index, facets: Facets, settings: Settings) -> Choices:
     )
     chat_model = choose_chat_model(settings)
     st.subheader(say("찾을 범위", "Where to search"))
-    sections: list[str] = []
-    if facets.sections:
-        sections = st.multiselect(
-            say("분야", "Sections"), facets.sections, placeholder=say("모든 분야", "All sections")
-        )
-    dates = _date_range(facets.dates)
+    scope = choose_scope(index, facets)
     collapse = st.toggle(
         say("거의 같은 기사 묶기", "Group near-identical articles"),
         settings.collapse,
@@ -92,18 +82,7 @@ def choose(index: Index, facets: Facets, settings: Settings) -> Choices:
         + say("위치", "Folder")
         + f" {escape_markdown(str(index.path))}"
     )
-    return Choices(sources, candidates, reranker, sections, dates, chat_model, collapse)
-
-
-def _date_range(days: Sequence[date]) -> tuple[date, date] | None:
-    """Ask for the first and last day; None while all days are wanted."""
-    if not days:
-        return None
-    every = (days[0], days[-1])
-    chosen = st.date_input(say("날짜", "Dates"), every, min_value=every[0], max_value=every[1], format="YYYY-MM-DD")
-    # While only the first day has been clicked there is no last one yet.
-    first, last = (*chosen, every[1])[:2] if chosen else every
-    return None if (first, last) == every else (first, last)
+    return Choices(sources, candidates, reranker, scope, chat_model, collapse)
 
 
 def _reranking(settings: Settings) -> tuple[str | None, int]:

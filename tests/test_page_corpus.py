@@ -1,0 +1,244 @@
+"""The view of the articles, run by Streamlit's own test harness; in a browser it is tests/browser/test_corpus.py."""
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rag_app.data import sample_documents
+from rag_app.documents import make_document
+from rag_app.embeddings import load_embeddings
+from rag_app.index import build_index, open_index
+
+pytest.importorskip("streamlit", reason="the ui extra is not installed")
+
+import streamlit as st
+
+from rag_app.page.file_problems import BROKEN, REASONS, explain_file
+from rag_app.page.jobs import files_html, jobs
+from rag_app.page.scope import Scope
+
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+LAKE = make_document("가람호수의 물이 9도로 따뜻해졌다.", title="호수")
+
+
+@pytest.fixture(autouse=True)
+def _start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_INDEX", str(tmp_path / "news"))
+    monkeypatch.setenv("RAG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("RAG_MODEL", raising=False)
+    st.cache_resource.clear()
+
+
+def _view() -> None:
+    from rag_app.generations import MANIFEST
+    from rag_app.page.corpus import show_corpus, show_first_upload
+    from rag_app.page.library import choose_index
+    from rag_app.page.resources import current_index
+    from rag_app.settings import load_settings
+
+    settings = load_settings()
+    path = choose_index(settings)
+    if (path / MANIFEST).is_file():
+        show_corpus(current_index(path, None), settings)
+    else:
+        show_first_upload(path, settings)
+
+
+def _open(part: str = "overview", **state: str) -> "AppTest":
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_function(_view, default_timeout=30)
+    for name, value in {"part": part, **state}.items():
+        app.session_state[name] = value
+    return _run(app)
+
+
+def _run(app: "AppTest") -> "AppTest":
+    app.run()
+    assert not app.exception
+    return app
+
+
+def _labelled(elements: Any, label: str) -> Any:
+    return next(element for element in elements if element.label == label)
+
+
+def _index_folder(app: "AppTest", folder: Path, index: Path) -> "AppTest":
+    """Start with a folder of the server, wait until the job has ended, and show the page again."""
+    _labelled(app.text_input, "파일이나 폴더의 경로").set_value(str(folder)).run()
+    _labelled(app.button, "색인 시작").click()
+    _run(app)
+    job = jobs().of(index)
+    assert job is not None
+    job.wait(60)
+    return _run(app)
+
+
+def _texts(index: Path) -> set[str]:
+    return {document.page_content for document in open_index(index).snapshot.store.documents.values()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two articles and a file that cannot be read."""
+    folder = tmp_path / "문서"
+    folder.mkdir()
+    (folder / "도서관.txt").write_text("누리시 도서관이 5월에 문을 연다.", encoding="utf-8")
+    (folder / "운동장.md").write_text("# 운동장\n다온군 운동장이 새로 열린다.", encoding="utf-8")
+    (folder / "<b>깨진*글*.docx").write_bytes(b"PK")
+    return folder
+
+
+def test_without_an_index_a_folder_begins_one(tmp_path: Path, folder: Path) -> None:
+    app = _index_folder(_open(**{"upload from": "server"}), folder, tmp_path / "news")
+    assert app.success[0].value == "news: 기사 2건을 색인했습니다."
+    assert len(_texts(tmp_path / "news")) == 2
+    assert "1개 있습니다" in app.warning[0].value
+    table = next(element.proto.body for element in app.get("html") if "깨진" in element.proto.body)
+    assert "&lt;b&gt;깨진*글*.docx" in table
+    assert "<b>" not in table
+
+
+def test_a_replacement_waits_for_a_yes_and_keeps_the_old_index_if_a_file_cannot_be_read(
+    tmp_path: Path, folder: Path
+) -> None:
+    path = tmp_path / "news"
+    build_index(path, [LAKE], load_embeddings())
+    app = _open("upload", **{"upload from": "server", "upload target": "replace"})
+    _labelled(app.text_input, "파일이나 폴더의 경로").set_value(str(folder)).run()
+    assert _labelled(app.button, "색인 시작").disabled
+    _labelled(
+        app.checkbox, "지금 색인의 기사 1건을 버리고 새로 만듭니다. 다 될 때까지는 지금 색인을 씁니다."
+    ).check().run()
+    app = _index_folder(app, folder, path)
+    assert "news 색인은 그대로입니다." in app.error[0].value
+    assert _texts(path) == {LAKE.page_content}
+    _labelled(app.checkbox, "읽지 못한 파일이 하나라도 있으면 바꾸지 않기").uncheck().run()
+    app = _index_folder(app, folder, path)
+    assert len(_texts(path)) == 2
+    assert LAKE.page_content not in _texts(path)
+
+
+def test_a_folder_that_is_not_there_is_an_explained_error(tmp_path: Path) -> None:
+    build_index(tmp_path / "news", [LAKE], load_embeddings())
+    app = _open("upload", **{"upload from": "server"})
+    _labelled(app.text_input, "파일이나 폴더의 경로").set_value(str(tmp_path / "없음")).run()
+    _labelled(app.button, "색인 시작").click()
+    assert "찾지 못했습니다" in _run(app).error[0].value
+
+
+@pytest.mark.parametrize("part", ["overview", "articles", "upload", "indexes"])
+def test_every_part_speaks_english(tmp_path: Path, part: str) -> None:
+    build_index(
+        tmp_path / "news", [make_document("The lake is warm.", title="Lake", date="2025-01-01")], load_embeddings()
+    )
+    app = _open(part, lang="en")
+    shown = [getattr(element, "label", "") or "" for element in app.main]
+    for kind in (app.caption, app.subheader, app.markdown, app.info):
+        shown += [str(element.value) for element in kind]
+    assert len("".join(shown)) > 50
+    assert not re.search("[가-힣]", "".join(shown))
+
+
+@pytest.mark.parametrize("part", ["overview", "articles", "upload", "indexes"])
+def test_an_index_whose_articles_were_all_deleted_can_be_seen_and_filled(
+    tmp_path: Path, folder: Path, part: str
+) -> None:
+    build_index(tmp_path / "news", [LAKE], load_embeddings()).delete([str(LAKE.id)])
+    app = _open(part, **{"upload from": "server"})
+    if part in ("overview", "articles"):
+        assert "기사가 없습니다" in app.info[0].value
+    if part == "upload":
+        _index_folder(app, folder, tmp_path / "news")
+        assert len(_texts(tmp_path / "news")) == 2
+
+
+def test_an_index_of_articles_without_dates_and_sections_has_an_overview(tmp_path: Path) -> None:
+    build_index(tmp_path / "news", [LAKE], load_embeddings())
+    app = _open()
+    assert [metric.value for metric in app.metric] == ["1", "1", "19자", "1", "0"]
+
+
+def test_an_index_elsewhere_of_the_same_name_would_hide_a_new_one(tmp_path: Path) -> None:
+    build_index(tmp_path / "news", [LAKE], load_embeddings())
+    app = _open("upload", **{"upload from": "server", "upload target": "new"})
+    _labelled(app.text_input, "새 색인의 이름").set_value("News")
+    assert [box.value for box in _run(app).warning] == ["그 이름의 색인이 이미 있습니다."]
+
+
+def test_the_scope_is_a_filter_and_words() -> None:
+    days = (date(2025, 1, 1), date(2025, 1, 31))
+    scope = Scope(["경제", "사회"], ["누리통신"], days)
+    assert scope.filter == {
+        "section": {"$in": ["경제", "사회"]},
+        "source": {"$in": ["누리통신"]},
+        "date": {"$gte": "2025-01-01", "$lte": "2025-01-31"},
+    }
+    assert scope.words == "경제, 사회 · 누리통신 · 2025-01-01 ~ 2025-01-31"
+    assert (Scope().filter, Scope().words, bool(Scope())) == (None, "", False)
+
+
+def test_outlets_and_days_narrow_the_scope_count_what_is_left_and_are_reset(tmp_path: Path) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    import streamlit_app
+
+    build_index(tmp_path / "news", sample_documents(), load_embeddings())
+    app = _run(AppTest.from_file(str(Path(streamlit_app.__file__)), default_timeout=30))
+    outlets = _labelled(app.sidebar.multiselect, "매체")
+    outlets.set_value(outlets.options[:1]).run()
+    of_outlet = _left(app)
+    assert 0 < of_outlet < 168
+    _labelled(app.sidebar.button, "최근 30일").click()
+    assert _left(_run(app)) <= of_outlet
+    first, last = _labelled(app.sidebar.date_input, "날짜").value
+    assert (last - first).days == 29
+    _labelled(app.sidebar.button, "범위 지우기").click()
+    _run(app)
+    assert _labelled(app.sidebar.multiselect, "매체").value == []
+    assert not [caption for caption in app.caption if "이 범위의" in str(caption.value)]
+
+
+def _left(app: "AppTest") -> int:
+    [words] = [str(caption.value) for caption in app.caption if "이 범위의" in str(caption.value)]
+    return int(re.findall(r"\d+", words)[0])
+
+
+@pytest.mark.parametrize(
+    ("message", "korean"),
+    [
+        ("a.csv: line 1: no column for the text among x, y. Name it with --text-column", "본문 열을 골라"),
+        ("a.txt: its encoding is neither UTF-8 nor CP949 (EUC-KR). Save it as UTF-8", "인코딩"),
+        ("a.hwp: this HWP document is locked for distribution (배포용 문서). Ask for the original", "배포용"),
+        ("a.docx: this is an encrypted or an old document (.doc). Save it in Word as .docx", "오래된 형식"),
+        ("a.hwp: this HWP document is encrypted. Save a copy without its password", "암호"),
+        ("a.html: holds no text. Leave it out, or save it again with its text", "글이 없습니다"),
+        ("a.pdf: cannot be read as PDF (.pdf): the file is empty. Copy or save it again", "글이 없습니다"),
+        ("a.pdf: cannot be read as PDF (.pdf): its content is that of a zip archive (.zip).", "맞는 확장자"),
+        ("a.csv: line 2: unexpected end of data. Close its quotes, double those in a cell", "어긋난 곳"),
+        ("a.zip/b.zip: an archive in an archive is not read. Unpack it first", "다시 압축"),
+        ("a.docx: cannot be read as a Word document (.docx): KeyError('word'). Open it", "깨졌거나"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_explained_in_korean(message: str, korean: str) -> None:
+    name = message.partition(": ")[0]
+    assert korean in explain_file(ValueError(message), name)
+
+
+def test_a_file_s_name_is_no_reason() -> None:
+    assert explain_file(ValueError("password: cannot be read"), "password") == BROKEN.korean
+
+
+def test_every_reason_ends_in_a_remedy_in_both_languages() -> None:
+    for remedy in [BROKEN, *(remedy for _, remedy in REASONS)]:
+        assert re.search(r"세요\.$", remedy.korean)
+        assert not re.search("[가-힣]", remedy.english)
+
+
+def test_no_reports_make_an_empty_table() -> None:
+    assert "<tbody></tbody>" in files_html([])
