@@ -36,11 +36,13 @@ class Plan(NamedTuple):
         sources: The documents in citation order.
         extracts: Sentences to quote, their ``document`` counting in ``sources``; None if a model writes the answer.
         refused: The evidence is too weak to answer.
+        evidence: How likely the documents answer, by `evidence_score`.
     """
 
     sources: Sources
     extracts: list[Extract] | None
     refused: bool
+    evidence: float = 0.0
 
 
 def build_chain(
@@ -54,10 +56,12 @@ def build_chain(
 ) -> Runnable[State, State]:
     """Return the chain from ``{"question": str, "history": messages}`` to an answer with its sources.
 
-    ``history`` may be left out. The output has ``question``, ``standalone_question``, ``documents``, ``answer`` and
-    ``refused``. Streamed, it comes as dictionaries that add up with ``+``: the standalone question, the documents,
-    the answer in pieces, ``refused``. ``documents`` may come a second time, after the answer of a chat model, and
-    then replaces the first: only then is it known what was cited. Each document is an article, its passages merged by
+    ``history`` may be left out. The output has ``question``, ``standalone_question``, ``documents``, ``evidence``,
+    ``answer`` and ``refused``. Streamed, it comes as dictionaries that add up with ``+``: the standalone question, the
+    documents together with the evidence, the answer in pieces, ``refused``. ``evidence`` is what `evidence_score` says
+    of all that was found, 0 to 1; ``refused`` is true where that is below ``min_evidence``, and where a chat model
+    refuses. ``documents`` may come a second time, after the answer of a chat model, and then replaces the first: only
+    then is it known what was cited. Each document is an article, its passages merged by
     `rag_app.merging.merge_passages`, with ``citation`` (the number in its markers ``[1]``), ``cited``, ``quote``, the
     ``start`` and ``end`` in its ``page_content`` of the best sentence, and ``quotes``, those of all sentences to
     highlight, in its metadata.
@@ -80,12 +84,14 @@ def build_chain(
 
     def plan(state: State) -> Plan:
         question, retrieved = state["standalone_question"], state["retrieved"]
-        refused = not retrieved or evidence_score(question, retrieved) < min_evidence
+        evidence = evidence_score(question, retrieved)
+        refused = not retrieved or evidence < min_evidence
         documents = merge_passages(retrieved)[:max_sources]
         if chat_model is None and not refused:
-            return _extractive_plan(normalise(state["question"]), question, documents, embeddings)
+            quoting = _extractive_plan(normalise(state["question"]), question, documents, embeddings)
+            return quoting._replace(evidence=evidence)
         quotes = best_quotes(rank_sentences(question, documents))
-        return Plan(number_sources(documents, quotes, cited=[]), None, refused)
+        return Plan(number_sources(documents, quotes, cited=[]), None, refused, evidence)
 
     def respond(state: State) -> Any:
         decided: Plan = state["plan"]
@@ -189,7 +195,7 @@ class _Output:
                 yield AddableDict({key: chunk[key]})
         if "plan" in chunk:
             self._plan = chunk["plan"]
-            yield AddableDict(documents=chunk["plan"].sources)
+            yield AddableDict(documents=chunk["plan"].sources, evidence=chunk["plan"].evidence)
         if "answer" in chunk:
             self._answer += chunk["answer"]
             yield AddableDict(answer=chunk["answer"])

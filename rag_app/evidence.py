@@ -1,6 +1,8 @@
 """How likely the found passages answer a question at all, from what the search thought of them."""
 
+import re
 from collections.abc import Sequence
+from itertools import chain
 from math import exp
 from typing import NamedTuple
 
@@ -13,6 +15,9 @@ from rag_app.korean import analyzer, normalise
 
 MIN_EVIDENCE = 0.4
 """Below this the answer is a refusal. Set by hand from the error rates of several thresholds in ``finetune/LOG.md``."""
+
+_NAMING_TAGS = frozenset({"NNG", "NNP", "SL", "SH", "SN", "XR"})
+_AROUND_WORD = re.compile(r"^\W+|\W+$")
 
 
 class Evidence(NamedTuple):
@@ -77,6 +82,19 @@ def gather_evidence(question: str, documents: Sequence[Document]) -> Evidence:
         max(shares, default=0.0),
         _best(documents, "rerank", "score"),
     )
+
+
+def missing_words(question: str, documents: Sequence[Document]) -> list[str]:
+    """Return the words of a question, as they stand in it, of whose nouns and numbers none is in any of the documents.
+
+    Verbs are left out: to say that no article has the "opened" of "when was it opened" would tell nobody anything.
+    """
+    words = [word for part in normalise(question).split() if (word := _AROUND_WORD.sub("", part))]
+    asked = [set(units) - QUESTION_WORDS for units in analyzer().morphemes_batch(words, _NAMING_TAGS)]
+    texts = [normalise(searchable_text(document)) for document in documents]
+    found = set(chain.from_iterable(morphemes_by_word(analyzer())(texts)))
+    missing = [word for word, units in zip(words, asked, strict=True) if units and found.isdisjoint(units)]
+    return list(dict.fromkeys(missing))
 
 
 def _best(documents: Sequence[Document], stage: str, key: str) -> float | None:

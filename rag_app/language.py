@@ -20,6 +20,9 @@ class Say(NamedTuple):
         return korean if self.lang == "ko" else english
 
 
+KOREAN = Say("ko")
+
+
 def choose_language(*wishes: str | None) -> Say:
     """Return the messages in the language of the first wish that is not empty; Korean unless that is English.
 

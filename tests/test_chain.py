@@ -90,7 +90,7 @@ def test_an_extractive_answer_quotes_the_passage_and_cites_it() -> None:
     result = build_chain(retriever(), embeddings=EMBEDDINGS).invoke({"question": QUESTION})
     assert result["answer"].startswith(f"“{FIRST}” [1]")
     assert result["refused"] is False
-    assert set(result) == {"question", "standalone_question", "documents", "answer", "refused"}
+    assert set(result) == {"question", "standalone_question", "documents", "evidence", "answer", "refused"}
     for quote, number in re.findall(r"“(.*?)” \[(\d+)\]", result["answer"]):
         source = result["documents"][int(number) - 1]
         assert quote in [source.page_content[slice(*span.values())] for span in source.metadata["quotes"]]

@@ -1,7 +1,7 @@
 import pytest
 from langchain_core.documents import Document
 
-from rag_app.evidence import gather_evidence
+from rag_app.evidence import gather_evidence, missing_words
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,15 @@ def test_a_title_is_part_of_its_passage() -> None:
     document = Document("예산안을 의결했다.", metadata={"title": "국회 본회의"})
 
     assert gather_evidence("국회 예산안", [document]).words == 1.0
+
+
+def test_the_words_that_no_article_has_are_named_as_they_were_asked() -> None:
+    documents = [Document("국회가 예산안을 의결했다."), Document("3월에 열렸다.", metadata={"title": "개막전"})]
+    assert missing_words("국회에서 quantum 격자의, 예산안은 언제 통과됐나요? 격자의", documents) == [
+        "quantum",
+        "격자의",
+        "통과됐나요",
+    ]
+    assert missing_words("개막전은 언제 열렸나요?", documents) == []
+    assert missing_words("?!", documents) == []
+    assert missing_words("예산안", []) == ["예산안"]
