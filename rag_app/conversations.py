@@ -1,14 +1,46 @@
 """Conversations: questions, answers and their sources, kept in a SQLite file."""
 
-from dataclasses import dataclass, field
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from langchain_core.documents import Document
+
+VERSION = 1
+"""Of the tables, kept in the file's ``user_version``."""
+TITLE_CHARS = 80
+_BUSY_SECONDS = 5.0
+_SCHEMA = f"""
+    BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS conversation (
+        id TEXT PRIMARY KEY, owner TEXT NOT NULL, title TEXT NOT NULL, changed TEXT NOT NULL, revision INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS conversation_by_owner ON conversation (owner, changed);
+    CREATE TABLE IF NOT EXISTS turn (
+        place INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        conversation TEXT NOT NULL REFERENCES conversation (id) ON DELETE CASCADE,
+        body TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX IF NOT EXISTS turn_by_conversation ON turn (conversation, place);
+    PRAGMA user_version = {VERSION};
+    COMMIT;
+"""
 
 
 def new_id() -> str:
     """Return an id for a conversation or a turn: 32 hexadecimal digits."""
     return uuid4().hex
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()
 
 
 @dataclass
@@ -21,13 +53,20 @@ class Turn:
         index: The folder of the index that was asked.
         filtered: The filter in words; empty without one.
         written: A chat model writes the answer, otherwise it is quoted.
+        chat_model: Its name, as chosen; empty without one.
+        lang: The language to answer in, ``ko`` or ``en``.
+        created: When it was asked, ISO 8601 in UTC.
         searched: The standalone question that was searched for.
         answer: As far as it has come.
         documents: The sources in citation order.
-        refused: The articles do not answer the question.
+        evidence: How likely the articles answer the question, 0 to 1; None if that is not known.
+        refused: They do not.
         finished: The answer is complete.
+        stopped: The visitor stopped it before it was.
         problem: What went wrong, in the visitor's language.
         detail: The error's own message.
+        seconds: By stage of `rag_app.timing`, and from the question on: ``found`` until the articles were there,
+            ``first`` until the first words, ``total`` until the end.
     """
 
     question: str
@@ -35,10 +74,238 @@ class Turn:
     index: str = ""
     filtered: str = ""
     written: bool = False
+    chat_model: str = ""
+    lang: str = "ko"
+    created: str = field(default_factory=_now)
     searched: str = ""
     answer: str = ""
     documents: list[Document] = field(default_factory=list)
+    evidence: float | None = None
     refused: bool = False
     finished: bool = False
+    stopped: bool = False
     problem: str = ""
     detail: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return it as `from_json` takes it, its documents whole: an index may lose them, an answer may not."""
+        values = {name: getattr(self, name) for name in _FIELDS}
+        values["documents"] = [
+            {"id": document.id, "page_content": document.page_content, "metadata": document.metadata}
+            for document in self.documents
+        ]
+        return json.dumps(values, ensure_ascii=False, default=lambda number: number.item())  # a score may be NumPy's
+
+    @classmethod
+    def from_json(cls, text: str) -> "Turn":
+        """Return the turn that `to_json` wrote; what a later version added to it is left out.
+
+        Raises:
+            ValueError: It is nothing that `to_json` wrote.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            documents = [Document(**document) for document in values.pop("documents")]
+            return cls(**{name: value for name, value in values.items() if name in _FIELDS}, documents=documents)
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"This is not a turn of a conversation: {text[:80]}") from error
+
+
+_FIELDS = frozenset(one.name for one in fields(Turn))
+
+
+class Summary(NamedTuple):
+    """A conversation in a list.
+
+    Attributes:
+        changed: When it was last added to or taken from, in UTC.
+        turns: How many questions were asked.
+    """
+
+    id: str
+    title: str
+    changed: datetime
+    turns: int
+
+
+class Conversation(NamedTuple):
+    """A conversation with all that was said.
+
+    Attributes:
+        revision: Another number after every change.
+    """
+
+    id: str
+    title: str
+    revision: int
+    turns: list[Turn]
+
+
+class Conversations:
+    """The conversations of one owner in a file that others may share. Thread-safe: each call has its own connection.
+
+    Every method raises OSError where the file cannot be read or written (no permission, no space, locked for long),
+    and ValueError where it is no such file, is damaged, or is of another version. None ever replaces a file.
+
+    Args:
+        path: Created with its folder on first use.
+        owner: Whose they are; nobody sees those of another.
+    """
+
+    def __init__(self, path: Path, owner: str = "") -> None:
+        self.path = path
+        self.owner = owner
+
+    def create(self, title: str, id_: str = "") -> str:
+        """Begin a conversation and return its id: the one given, a new one by default; one that is there stays."""
+        id_ = id_ or new_id()
+        with self._writing() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO conversation VALUES (?, ?, ?, ?, 0)",
+                (id_, self.owner, short_title(title), _now()),
+            )
+        return id_
+
+    def list(self, limit: int = -1) -> list[Summary]:
+        """Return the conversations, newest first; at most ``limit`` unless that is negative."""
+        with self._connected() as database:
+            rows = database.execute(
+                "SELECT id, title, changed, (SELECT count(*) FROM turn WHERE conversation = conversation.id)"
+                " FROM conversation WHERE owner = ? ORDER BY changed DESC, rowid DESC LIMIT ?",
+                (self.owner, limit),
+            )
+            return [Summary(id_, title, datetime.fromisoformat(changed), turns) for id_, title, changed, turns in rows]
+
+    def open(self, id_: str) -> Conversation:
+        """Return a conversation with its turns in order.
+
+        Raises:
+            KeyError: There is none of this id.
+        """
+        with self._connected() as database:
+            database.execute("BEGIN")  # both look at one state of the file
+            row = database.execute(
+                "SELECT title, revision FROM conversation WHERE id = ? AND owner = ?", (id_, self.owner)
+            ).fetchone()
+            if row is None:
+                raise KeyError(id_)
+            bodies = database.execute("SELECT body FROM turn WHERE conversation = ? ORDER BY place", (id_,)).fetchall()
+        title, revision = row
+        return Conversation(id_, title, revision, [Turn.from_json(body) for (body,) in bodies])
+
+    def revision(self, id_: str) -> int:
+        """Return the number that every change of a conversation changes.
+
+        Raises:
+            KeyError: There is none of this id.
+        """
+        with self._connected() as database:
+            row = database.execute(
+                "SELECT revision FROM conversation WHERE id = ? AND owner = ?", (id_, self.owner)
+            ).fetchone()
+        if row is None:
+            raise KeyError(id_)
+        return int(row[0])
+
+    def rename(self, id_: str, title: str) -> None:
+        """Give a conversation another title; the list keeps its order.
+
+        Raises:
+            KeyError: There is none of this id.
+            ValueError: The title is empty.
+        """
+        if not short_title(title):
+            raise ValueError("The title is empty. Give the conversation a name.")
+        with self._writing() as database:
+            self._touch(database, id_)
+            database.execute("UPDATE conversation SET title = ? WHERE id = ?", (short_title(title), id_))
+
+    def delete(self, id_: str) -> None:
+        """Remove a conversation with all its turns; an unknown id changes nothing."""
+        with self._writing() as database:
+            database.execute("DELETE FROM conversation WHERE id = ? AND owner = ?", (id_, self.owner))
+
+    def save(self, id_: str, turn: Turn) -> None:
+        """Keep a turn as it is now: at the end of its conversation, or where it was kept before.
+
+        Raises:
+            KeyError: There is no such conversation, or no longer.
+        """
+        body = turn.to_json()
+        with self._writing() as database:
+            self._touch(database, id_, _now())
+            database.execute(
+                "INSERT INTO turn (id, conversation, body) VALUES (?, ?, ?)"
+                " ON CONFLICT (id) DO UPDATE SET body = excluded.body WHERE conversation = excluded.conversation",
+                (turn.id, id_, body),
+            )
+
+    def remove_from(self, id_: str, turn_id: str) -> None:
+        """Remove a turn and all that came after it.
+
+        Raises:
+            KeyError: There is no such conversation.
+        """
+        with self._writing() as database:
+            self._touch(database, id_, _now())
+            database.execute(
+                "DELETE FROM turn WHERE conversation = ? AND place >= (SELECT place FROM turn WHERE id = ?)",
+                (id_, turn_id),
+            )
+
+    def _touch(self, database: sqlite3.Connection, id_: str, changed: str | None = None) -> None:
+        touched = database.execute(
+            "UPDATE conversation SET revision = revision + 1, changed = coalesce(?, changed)"
+            " WHERE id = ? AND owner = ?",
+            (changed, id_, self.owner),
+        )
+        if not touched.rowcount:
+            raise KeyError(id_)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Yield a connection whose changes are committed together at the end, or not at all."""
+        with self._connected() as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.rollback()
+                raise
+            database.commit()
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Transactions are begun by hand: else a reader could not hold one state of the file.
+            with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)) as database:
+                self._prepare(database)
+                yield database
+        except sqlite3.OperationalError as error:  # of the disk, of permissions, of locks
+            raise OSError(f"The conversations in {self.path} cannot be read or written: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise ValueError(
+                f"{self.path} is not a file of conversations, or is damaged: {error}. "
+                "Move it away to begin a new one; it is left as it is."
+            ) from error
+
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        database.execute("PRAGMA foreign_keys = ON")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version == VERSION:
+            return
+        if version:
+            raise ValueError(
+                f"{self.path} holds conversations of version {version}; this program writes version {VERSION}. "
+                "Use the version of the program that wrote them, or move the file away."
+            )
+        database.execute("PRAGMA journal_mode = WAL")  # readers go on while somebody writes; the file remembers it
+        database.executescript(_SCHEMA)
+
+
+def short_title(text: str) -> str:
+    """Return a text as a conversation's title: on one line, not too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_CHARS else line[: TITLE_CHARS - 1].rstrip() + "…"

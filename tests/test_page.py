@@ -1,5 +1,6 @@
 """The page, run by Streamlit's own test harness over the bundled sample."""
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,20 +13,23 @@ from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.index import build_index, open_index
 from rag_app.rendering import escape_markdown
+from rag_app.settings import load_settings
 from tests.openai_server import openai_server
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
 import streamlit_app
-from rag_app.conversations import Turn
-from rag_app.page.chat import EXAMPLES, _history
+from rag_app.conversations import Conversations, Turn
+from rag_app.page.chat import _history
 from rag_app.page.problems import REMEDIES, explain
+from rag_app.page.suggestions import COUNT
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
 PAGE = str(Path(streamlit_app.__file__))
 ANSWERABLE = "한빛 3호 발사체에서 누출이 확인된 곳은 어디인가요?"
+RERANKED = "모델이 질문과 단락을 나란히 읽고 다시 매긴 점수"
 UNANSWERABLE = "quantum chromodynamics lattice"
 HOSTILE = make_document(
     "<script>alert(1)</script> 가람호수의 물은 ![그림](http://example.com/a.png)처럼 3~5도, 7~9도로 따뜻해졌다. "
@@ -55,9 +59,10 @@ def hostile_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "AppTest":
 
 
 @pytest.fixture(autouse=True)
-def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in ("RERANKER", "CHAT_MODEL", "K", "TOP_N", "SOURCES", "MODEL"):
         monkeypatch.delenv(f"RAG_{name}", raising=False)
+    monkeypatch.setenv("RAG_HOME", str(tmp_path_factory.mktemp("home")))
 
 
 def _open(index: Path, monkeypatch: pytest.MonkeyPatch) -> "AppTest":
@@ -75,13 +80,17 @@ def _ask(app: "AppTest", question: str) -> "AppTest":
     return app
 
 
-def _texts(app: "AppTest", kind: str) -> list[str]:
+def _texts(app: Any, kind: str) -> list[str]:
     return [str(getattr(element, "value", "")) for element in app.get(kind)]
 
 
 def _html(app: "AppTest") -> str:
     """Everything shown as HTML but the style sheet."""
     return "\n".join(element.proto.body for element in app.get("html") if "<style>" not in element.proto.body)
+
+
+def _text(html: str) -> str:
+    return re.sub("<[^>]*>", "", html)
 
 
 def _answer(app: "AppTest") -> str:
@@ -96,19 +105,19 @@ def _labelled(elements: Any, label: str) -> Any:
 def test_a_question_gets_a_cited_answer_with_the_quoted_sentence_marked_in_its_source(sample_page: "AppTest") -> None:
     app = _ask(sample_page, ANSWERABLE)
     assert "헬륨 배관 이음매" in _answer(app)
-    assert r":blue[**\[1\]**]" in _answer(app)
-    card = _html(app).split('<div class="source"')[1]
-    assert '<div class="heading">[1] 한빛 3호 발사 14시간 앞두고 연기… 헬륨이 샜다</div>' in card
-    assert "누리통신 · 2025-01-06 · 기술" in card
+    assert "[:small[출처] 1](#source-" in _answer(app)
+    card = _html(app).split('<article class="source"')[1]
+    assert "한빛 3호 발사 14시간 앞두고 연기… 헬륨이 샜다" in card
+    assert "누리통신 · 2025-01-06 · 기술" in _text(card)
     assert "가상 기사" in card
-    assert "헬륨 배관 이음매에서" in card.split("<mark>")[1].split("</mark>")[0]
+    assert any("헬륨 배관 이음매에서" in marked for marked in re.findall("<mark>(.*?)</mark>", card))
     assert "낱말 (BM25)" in card
 
 
 def test_a_question_no_article_answers_is_refused_with_the_nearest_articles_folded(sample_page: "AppTest") -> None:
     app = _ask(sample_page, UNANSWERABLE)
     assert _answer(app) == REFUSAL
-    assert [(box.label, box.proto.expanded) for box in app.expander] == [("가까운 기사 5건", False)]
+    assert [(box.label, box.proto.expanded) for box in app.expander] == [("가까운 기사 2건 더", False)]
 
 
 def test_a_follow_up_is_searched_with_what_it_refers_to_and_says_so(sample_page: "AppTest") -> None:
@@ -138,9 +147,9 @@ def test_the_section_filter_limits_the_sources_and_is_named_above_the_answer(sam
     assert sections.options == ["경제", "기술", "날씨", "문화", "사회", "세계", "스포츠", "정치"]
     sections.set_value(["경제"])
     app = _ask(sample_page, ANSWERABLE)
-    shown = _html(app)
-    assert "· 경제 ·" in shown
-    assert "· 기술 ·" not in shown
+    origins = re.findall(r'<div class="meta">(.*?)</div>', _html(app))
+    assert len(origins) == 5
+    assert all(" · 경제" in _text(origin) for origin in origins)
     assert "찾은 범위: 경제" in _texts(app, "caption")
 
 
@@ -155,7 +164,7 @@ def test_the_date_filter_limits_the_sources(sample_page: "AppTest") -> None:
 
 def test_the_number_of_sources_is_the_one_set(sample_page: "AppTest") -> None:
     _labelled(sample_page.sidebar.slider, "답에 쓸 기사 수").set_value(2)
-    assert _html(_ask(sample_page, ANSWERABLE)).count('<div class="source"') == 2
+    assert _html(_ask(sample_page, ANSWERABLE)).count('<article class="source"') == 2
 
 
 def test_what_an_article_holds_is_shown_as_text(hostile_page: "AppTest") -> None:
@@ -186,22 +195,78 @@ def test_a_blank_question_is_asked_for_and_not_searched(sample_page: "AppTest") 
 def test_the_sample_s_own_questions_are_offered_and_asked_by_a_click(sample_page: "AppTest") -> None:
     offered = [button.label for button in sample_page.main.button]
     asked = {question.text for question in load_retrieval_data("sample").questions}
-    assert len(offered) == EXAMPLES
+    assert len(offered) == COUNT
     assert set(offered) <= asked
     app = sample_page.main.button[0].click().run()
     assert not app.exception
     assert [message.name for message in app.chat_message] == ["user", "assistant"]
-    assert not app.main.button
+    assert app.chat_message[0].markdown[0].value == offered[0]
+    assert not {button.label for button in app.main.button} & set(offered)
 
 
-def test_another_index_offers_no_example_questions(hostile_page: "AppTest") -> None:
-    assert not hostile_page.main.button
+def test_another_index_offers_what_its_articles_tell_as_text(hostile_page: "AppTest") -> None:
+    [offered] = hostile_page.main.button
+    assert offered.label == escape_markdown("<b>가람호수</b> [누르세요](javascript:alert(3))")
+    app = offered.click().run()
+    assert not app.exception
+    assert "따뜻해졌다" in _answer(app)
 
 
-def test_the_conversation_can_be_cleared(sample_page: "AppTest") -> None:
+def test_a_new_conversation_leaves_the_old_one_in_the_list(sample_page: "AppTest") -> None:
     app = _ask(sample_page, ANSWERABLE)
-    _labelled(app.sidebar.button, "대화 지우기").click().run()
+    _labelled(app.sidebar.button, "새 대화").click().run()
     assert not app.chat_message
+    assert "c" not in app.query_params
+    next(button for button in app.sidebar.button if button.label.startswith(ANSWERABLE)).click().run()
+    assert not app.exception
+    assert "헬륨 배관 이음매" in _answer(app)
+
+
+def test_a_reload_finds_the_conversation_by_its_address(sample_page: "AppTest") -> None:
+    from streamlit.testing.v1 import AppTest
+
+    before = _ask(sample_page, ANSWERABLE)
+    after = AppTest.from_file(PAGE, default_timeout=30)
+    after.query_params["c"] = before.query_params["c"]
+    after.run()
+    assert not after.exception
+    assert (_answer(after), _html(after)) == (_answer(before), _html(before))
+
+
+def test_a_question_from_another_view_begins_a_new_conversation(sample_page: "AppTest") -> None:
+    app = _ask(sample_page, ANSWERABLE)
+    app.session_state["pending"] = "한파 동파 신고 건수는?"
+    app.run()
+    assert not app.exception
+    assert [message.name for message in app.chat_message] == ["user", "assistant"]
+    assert app.chat_message[0].markdown[0].value == escape_markdown("한파 동파 신고 건수는?")
+    assert len([button for button in app.sidebar.button if "질문 1개" in button.label]) == 2
+
+
+def test_the_last_question_can_be_answered_again_and_any_be_asked_otherwise(sample_page: "AppTest") -> None:
+    app = _ask(_ask(sample_page, ANSWERABLE), "한파 동파 신고 건수는?")
+    _labelled(app.main.button, "다시 답하기").click().run()
+    assert not app.exception
+    assert len(app.chat_message) == 4
+    edits = [button for button in app.main.button if button.label == "질문 고치기"]
+    edits[0].click().run()
+    assert any("그 뒤에 나눈 질문과 답 1개가 지워집니다" in text for text in _texts(app, "caption"))
+    app.text_area[0].set_value("두루시민축구단 김도윤 감독 계약 기간?")
+    _labelled(app.button, "고쳐서 묻기").click().run()
+    assert not app.exception
+    assert [message.name for message in app.chat_message] == ["user", "assistant"]
+    assert "2년 6개월" in _answer(app)
+    assert any(button.label.startswith("두루시민축구단") for button in app.sidebar.button)
+
+
+def test_a_conversation_that_cannot_be_kept_goes_on_and_says_so(sample_page: "AppTest") -> None:
+    kept = load_settings().home / "chat.sqlite"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_bytes(b"not a database" * 100)
+    app = _ask(_ask(sample_page, ANSWERABLE), "한파 동파 신고 건수는?")
+    assert len(app.chat_message) == 4
+    assert "대화가 저장되지 않고 있습니다" in _texts(app, "warning")[0]
+    assert kept.read_bytes() == b"not a database" * 100
 
 
 def test_articles_added_meanwhile_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,22 +285,22 @@ def test_reranking_waits_for_a_model_and_then_shows_its_score(sample_page: "AppT
     toggle = _labelled(sample_page.sidebar.toggle, "재순위 쓰기")
     assert toggle.value
     assert not toggle.disabled
-    assert "<th>재순위</th>" in _html(_ask(sample_page, ANSWERABLE))
+    assert RERANKED in _html(_ask(sample_page, ANSWERABLE))
     _labelled(sample_page.sidebar.toggle, "재순위 쓰기").set_value(False)
     app = _ask(sample_page, "한파 동파 신고 건수는?")
-    assert "<th>재순위</th>" not in app.chat_message[-1].get("html")[0].proto.body
+    assert RERANKED not in app.chat_message[-1].get("html")[0].proto.body
 
 
 def test_the_embedded_reranker_is_in_use_from_the_start(sample_page: "AppTest") -> None:
     assert _labelled(sample_page.sidebar.text_input, "재순위 모델").value == "embedded"
-    assert "<th>재순위</th>" in _html(_ask(sample_page, ANSWERABLE))
+    assert RERANKED in _html(_ask(sample_page, ANSWERABLE))
 
 
 def test_reranking_can_be_switched_off_in_the_environment(sample_index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAG_RERANKER", "none")
     app = _open(sample_index, monkeypatch)
     assert _labelled(app.sidebar.text_input, "재순위 모델").value == ""
-    assert "<th>재순위</th>" not in _html(_ask(app, ANSWERABLE))
+    assert RERANKED not in _html(_ask(app, ANSWERABLE))
 
 
 def test_a_missing_reranker_is_an_explained_error(sample_page: "AppTest", tmp_path: Path) -> None:
@@ -247,9 +312,10 @@ def test_a_missing_reranker_is_an_explained_error(sample_page: "AppTest", tmp_pa
 def test_a_chat_model_s_answer_is_shown_with_the_sources_it_cites(sample_page: "AppTest") -> None:
     pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
     with openai_server(lambda _: ["**헬륨 배관", " 이음매**입니다 [1", ", 9]. ![x](http://example.com)"]) as server:
-        _labelled(sample_page.sidebar.text_input, "채팅 모델").set_value(server.url).run()
+        sample_page.session_state["chat_model"] = server.url
         app = _ask(sample_page, ANSWERABLE)
-        assert _answer(app) == r"**헬륨 배관 이음매**입니다 :blue[**\[1\]**]. \!\[x\]\(http\://example.com\)"
+        cited = r"\*\*헬륨 배관 이음매\*\*입니다\W*\[:small\[출처\] 1\]\(#source-\w+-1\)\. "
+        assert re.fullmatch(cited + re.escape(r"\!\[x\]\(http\://example.com\)"), _answer(app))
         assert [box.label for box in app.expander] == ["함께 찾은 기사 4건"]
 
 
@@ -259,13 +325,13 @@ def test_a_failing_chat_model_is_explained_without_its_key_and_the_question_can_
     pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
     with openai_server(lambda _: ["답입니다 [1]."]) as server:
-        _labelled(sample_page.sidebar.text_input, "채팅 모델").set_value(f"{server.url}#tiny").run()
+        sample_page.session_state["chat_model"] = f"{server.url}#tiny"
         server.status = 401
         app = _ask(sample_page, ANSWERABLE)
-        assert "채팅 모델이 답하지 않습니다" in _texts(app, "error")[0]
+        assert "채팅 모델의 서버가 키를 받아들이지 않았습니다" in _texts(app, "error")[0]
         assert app.chat_message[0].markdown[0].value == escape_markdown(ANSWERABLE)
         assert [box.label for box in app.expander] == ["찾은 기사 5건"]
-        assert "secret" not in str(app)
+        assert "secret-key" not in str(app)
         server.status = 200
         app = _labelled(app.main.button, "다시 묻기").click().run()
         assert not app.exception
@@ -278,7 +344,7 @@ def test_a_chat_model_that_breaks_off_keeps_what_it_said(sample_page: "AppTest")
     pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
     with openai_server(lambda _: ["첫 조각 ", "둘째 조각 ", "셋째"]) as server:
         server.break_after = 2
-        _labelled(sample_page.sidebar.text_input, "채팅 모델").set_value(f"{server.url}#tiny").run()
+        sample_page.session_state["chat_model"] = f"{server.url}#tiny"
         app = _ask(sample_page, ANSWERABLE)
         assert app.error
         app.run()
@@ -286,13 +352,48 @@ def test_a_chat_model_that_breaks_off_keeps_what_it_said(sample_page: "AppTest")
         assert app.error
 
 
-def test_an_interrupted_answer_is_kept_and_left_out_of_the_history(sample_page: "AppTest") -> None:
-    turns = [Turn("어디인가요?", answer="반쯤"), Turn(ANSWERABLE, answer="이음매", finished=True)]
-    sample_page.session_state["turns"] = turns
+def test_an_answer_that_could_not_be_saved_stays_in_sight(
+    sample_page: "AppTest", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Conversations.save
+
+    def full(self: Conversations, id_: str, turn: Turn) -> None:
+        if turn.answer:
+            raise OSError("database or disk is full")
+        save(self, id_, turn)
+
+    monkeypatch.setattr(Conversations, "save", full)
+    app = _ask(sample_page, ANSWERABLE).run()
+    assert "헬륨 배관 이음매" in _answer(app)
+    assert "disk is full" in _texts(app, "warning")[0]
+    monkeypatch.setattr(Conversations, "save", save)
+    app = _ask(app, "한파 동파 신고 건수는?")
+    assert not app.warning
+    kept = Conversations(load_settings().home / "chat.sqlite")
+    [listed] = kept.list()
+    assert [turn.finished for turn in kept.open(listed.id).turns] == [True, True]
+
+
+def test_what_was_interrupted_can_be_asked_again_and_is_left_out_of_the_history(sample_page: "AppTest") -> None:
+    store = Conversations(load_settings().home / "chat.sqlite")
+    id_ = store.create("어디인가요?")
+    turns = [
+        Turn("어디인가요?", answer="반쯤"),
+        Turn("얼마인가요?", answer="읽다가", stopped=True),
+        Turn(ANSWERABLE, answer="이음매", finished=True),
+        Turn(ANSWERABLE, answer="도중에"),
+    ]
+    for turn in turns:
+        store.save(id_, turn)
+    sample_page.query_params["c"] = id_
     app = sample_page.run()
-    assert "답변이 도중에 멈췄습니다." in _texts(app, "warning")
+    assert _texts(app, "warning") == ["답변이 도중에 끊겼습니다."] * 2
+    assert "답변을 멈췄습니다." in _texts(app, "caption")
     assert app.chat_message[1].markdown[0].value == "반쯤"
-    assert [message.text for message in _history(turns)] == [ANSWERABLE, "이음매"]
+    assert [message.text for message in _history(turns)] == ["얼마인가요?", "읽다가", ANSWERABLE, "이음매"]
+    _labelled(app.main.button, "다시 묻기").click().run()
+    assert len(app.chat_message) == 8
+    assert "헬륨" in _answer(app)
 
 
 def test_without_an_index_the_page_names_the_command_and_builds_the_sample(
@@ -333,7 +434,7 @@ def test_wrong_settings_are_explained(sample_index: Path, monkeypatch: pytest.Mo
 
 
 def test_the_page_shows_nothing_of_its_source(sample_page: "AppTest") -> None:
-    assert _texts(sample_page, "markdown") == ["이렇게 물어볼 수 있습니다."]
+    assert _texts(sample_page.main, "markdown") == ["이렇게 물어볼 수 있습니다."]
 
 
 @pytest.mark.parametrize("kind", [kind for kind, _ in REMEDIES])

@@ -1,36 +1,64 @@
 """The conversation: questions, answers that stream, and their sources."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from html import escape
+from typing import Any, NamedTuple
 
 import streamlit as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable
+from streamlit.delta_generator import DeltaGenerator
 
 from rag_app.chain import build_chain
-from rag_app.compressors import RerankingCompressor
-from rag_app.conversations import Turn
-from rag_app.data import load_retrieval_data
+from rag_app.conversations import Conversations, Turn
 from rag_app.index import Index
 from rag_app.korean import normalise
-from rag_app.page import resources
+from rag_app.language import Lang, Say, language_of
+from rag_app.page import history, resources
+from rag_app.page.answering import Answer, Request
 from rag_app.page.cards import show_sources
 from rag_app.page.choices import Choices, choose, filter_words, metadata_filter
+from rag_app.page.frame import ask_box
+from rag_app.page.history import Current, answers
 from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.suggestions import suggestions
+from rag_app.page.thumbs import right_article, show_thumbs
+from rag_app.page.views import open_view
 from rag_app.page.words import language, say
 from rag_app.rendering import answer_markdown, escape_markdown
 from rag_app.retrieval import build_retriever
 from rag_app.settings import Settings
 
-EXAMPLES = 4
+PATIENCE = 4
+"""Seconds after which one who waits is told for how long."""
+_ASKED, _EDITED, _PENDING, _DRAWN = "asked", "edited", "pending", "drawn turns"
 
 
 def show_chat(index: Index, settings: Settings) -> None:
-    """Show what was said, and an answer to what is asked now."""
+    """Show what was said, and an answer to what is asked now.
+
+    Another view has a question asked here by putting it into the session state as ``pending``: in a new conversation
+    if the current one has begun.
+    """
+    store = history.conversations(settings)
+    pending = st.session_state.pop(_PENDING, None)
+    state = history.current(store)
+    if pending and state.turns:
+        history.new_conversation()
+        state = history.current(store)
+    typed = ask_box()
+    question = typed or pending or st.session_state.pop(_ASKED, None)
     facets = resources.facets(index)
     with st.sidebar:
+        listed = st.container()
         choices = choose(index, facets, settings)
-        st.button(say("대화 지우기", "Clear"), on_click=_clear, width="stretch")
+    if question is not None and normalise(question):
+        _ask(question, state, store, index, choices, settings)
+    with listed:
+        history.show_list(store, state)
+        if state.turns:
+            history.show_menu(store, state, settings, busy=_running(state) is not None)
     if facets.fictional:
         st.caption(
             say(
@@ -38,94 +66,53 @@ def show_chat(index: Index, settings: Settings) -> None:
                 "This index holds articles made up for trying things out. They are not real news.",
             )
         )
-    _converse(index, choices, settings)
+    _show_conversation(state, store, index)
+    if question is not None and not normalise(question):
+        st.warning(
+            say(
+                "질문이 비어 있습니다. 예를 들어 “누리호는 언제 발사됐나요?”처럼 물어보세요.",
+                "The question is empty. Ask something, for example “누리호는 언제 발사됐나요?”.",
+            )
+        )
+    running = _running(state)
+    drawn = st.session_state.get(_DRAWN, 0)
+    st.session_state[_DRAWN] = len(state.turns)
+    if running:
+        _watch(running, state, index, below=2 * max(0, drawn - len(state.turns)))
+    elif not state.turns:
+        _suggest(suggestions(index))
 
 
-@st.cache_resource(show_spinner=False, max_entries=2)
-def _examples(manifest: dict[str, Any], _index: Index) -> list[str]:
-    """Return questions of the bundled sample, each from another section, if the index holds the sample."""
-    known = _index.document_ids()
-    sample = load_retrieval_data("sample", split="validation")
-    if not sample.passages.keys() <= known:
-        return []
-    asked: dict[str, str] = {}
-    for question in sample.questions:
-        if question.metadata.get("style") == "close" and not question.impossible:
-            asked.setdefault(sample.passages[min(question.relevant)].metadata["section"], question.text)
-    return list(asked.values())[:EXAMPLES]
+def _ask(
+    question: str, state: Current, store: Conversations, index: Index, choices: Choices, settings: Settings
+) -> None:
+    """Begin to answer a question in the background; one that is still being answered is stopped."""
+    answers().stop_all(state.id)
+    said, lang = _history(state.turns), language_of(question, language().lang)
+    turn = Turn(
+        question,
+        index=str(index.path),
+        filtered=filter_words(choices),
+        written=choices.chat_model is not None,
+        chat_model=choices.chat_model or "",
+        lang=lang,
+    )
+    state.turns.append(turn)
+    history.begin(store, state)
+    save = (lambda _: None) if state.unkept else partial(store.save, state.id)
+    build = partial(_build, index, choices, settings, lang)
+    answers().start(Request(turn, state.id, said, build, partial(_explained, words=language()), save))
 
 
-def _converse(index: Index, choices: Choices, settings: Settings) -> None:
-    turns: list[Turn] = st.session_state.setdefault("turns", [])
-    question = st.chat_input("뉴스에 대해 물어보세요") or st.session_state.pop("pending", None)
-    suggestions = st.empty()  # a place of its own, or they would stay in sight until the answer is complete
-    if not turns and question is None:
-        with suggestions.container():
-            _suggest(_examples(index.snapshot.manifest, index))
-    for turn in turns:
-        _show_turn(turn, index, last=turn is turns[-1] and question is None)
-    if question is None:
-        return
-    if not normalise(question):
-        st.warning("질문이 비어 있습니다. 예를 들어 “누리호는 언제 발사됐나요?”처럼 물어보세요.")
-        return
-    turn = Turn(question, filtered=filter_words(choices), written=choices.chat_model is not None)
-    history = _history(turns)
-    turns.append(turn)
-    _answer(turn, history, index, choices, settings)
+def _explained(error: Exception, words: Say) -> str:
+    return explain(error, words) if isinstance(error, ERRORS) else ""
 
 
-def _suggest(examples: Sequence[str]) -> None:
-    if not examples:
-        return
-    st.markdown("이렇게 물어볼 수 있습니다.")
-    for example in examples:
-        st.button(escape_markdown(example), on_click=_ask, args=(example,), width="stretch")
-
-
-def _ask(question: str) -> None:
-    st.session_state["pending"] = question
-
-
-def _ask_again() -> None:
-    st.session_state["pending"] = st.session_state["turns"].pop().question
-
-
-def _clear() -> None:
-    st.session_state["turns"] = []
-
-
-def _history(turns: Sequence[Turn]) -> list[BaseMessage]:
-    said: list[BaseMessage] = []
-    for turn in turns:
-        if turn.finished:
-            said += [HumanMessage(turn.question), AIMessage(turn.answer)]
-    return said
-
-
-def _answer(turn: Turn, history: list[BaseMessage], index: Index, choices: Choices, settings: Settings) -> None:
-    """Stream an answer onto the page and into its turn."""
-    _show_question(turn)
-    with st.chat_message("assistant"):
-        try:
-            with st.spinner("기사를 찾는 중입니다…"):
-                pieces = _stream(turn, history, index, choices, settings)
-                first = next(pieces, "")
-            _show_search(turn)
-            st.write_stream(chain([first], pieces))
-            turn.finished = True
-        except ERRORS as error:
-            turn.problem, turn.detail = explain(error), str(error)
-        _show_outcome(turn, index, last=True)
-
-
-def _stream(
-    turn: Turn, history: list[BaseMessage], index: Index, choices: Choices, settings: Settings
-) -> Iterator[str]:
-    """Yield an answer as Markdown, piece by piece, noting in the turn everything the chain says."""
+def _build(index: Index, choices: Choices, settings: Settings, lang: Lang) -> Runnable[dict[str, Any], dict[str, Any]]:
+    """Return the chain that answers as chosen; loads the models."""
     chat_model = resources.chat_model(choices.chat_model) if choices.chat_model else None
     top_n = max(settings.top_n, choices.sources)
-    compressor: RerankingCompressor | None = None
+    compressor = None
     if choices.reranker:
         limits = {"top_n": top_n, "budget_ms": settings.rerank_budget_ms}
         compressor = resources.reranker(choices.reranker, settings.backend).model_copy(update=limits)
@@ -137,47 +124,226 @@ def _stream(
         filter=metadata_filter(choices),
         collapse=choices.collapse,
     )
-    answering = build_chain(
-        retriever, embeddings=index.embeddings, chat_model=chat_model, max_sources=choices.sources, lang=language().lang
+    return build_chain(
+        retriever, embeddings=index.embeddings, chat_model=chat_model, max_sources=choices.sources, lang=lang
     )
-    for chunk in answering.stream({"question": turn.question, "history": history}):
-        turn.searched = chunk.get("standalone_question", turn.searched)
-        turn.documents = list(chunk.get("documents", turn.documents))
-        turn.refused = chunk.get("refused", turn.refused)
-        if piece := chunk.get("answer"):
-            turn.answer += piece
-            yield answer_markdown(piece, written=turn.written)
 
 
-def _show_turn(turn: Turn, index: Index, *, last: bool) -> None:
-    """Show a turn of before: from what it holds, without searching again."""
-    _show_question(turn)
-    with st.chat_message("assistant"):
-        _show_search(turn)
-        if turn.answer:
-            st.markdown(answer_markdown(turn.answer, written=turn.written))
-        _show_outcome(turn, index, last=last)
+def _history(turns: Sequence[Turn]) -> list[BaseMessage]:
+    """Return what was said: also what a visitor had read when stopping an answer, but no answer that failed."""
+    said: list[BaseMessage] = []
+    for turn in turns:
+        if turn.finished or (turn.stopped and turn.answer):
+            said += [HumanMessage(turn.question), AIMessage(turn.answer)]
+    return said
+
+
+def _suggest(examples: Sequence[str]) -> None:
+    if not examples:
+        return
+    st.markdown(say("이렇게 물어볼 수 있습니다.", "You could ask, for example:"))
+    with st.container(key="suggestions"):
+        for number, example in enumerate(examples):
+            st.button(
+                escape_markdown(example),
+                key=f"suggestion {number}",
+                on_click=_set,
+                args=(_ASKED, example),
+                width="stretch",
+            )
+
+
+def _set(key: str, value: str) -> None:
+    st.session_state[key] = value
+
+
+def _running(state: Current) -> Answer | None:
+    """Return the answer that is on its way in a conversation."""
+    return answers().get(state.turns[-1].id) if state.turns else None
+
+
+def _show_conversation(state: Current, store: Conversations, index: Index) -> None:
+    running = _running(state)
+    history.show_name(state)
+    history.show_unkept(state)
+    for number, turn in enumerate(state.turns):
+        if number == len(state.turns) - 1 and running:
+            return
+        _show_question(turn)
+        with st.chat_message("assistant", avatar=":material/newspaper:"):
+            _show_turn(turn, index, state, store, busy=running is not None)
+    for number, turn in enumerate(state.turns):
+        if not running and st.session_state.get(_EDITED) == turn.id:
+            dialog = st.dialog(say("질문 고쳐 묻기", "Edit the question"), on_dismiss=_close_editing)
+            dialog(_edit)(state, store, number)
+
+
+def _show_turn(turn: Turn, index: Index, state: Current, store: Conversations, *, busy: bool) -> None:
+    """Show an answer that nothing is added to any more: from what its turn holds, without searching again."""
+    _show_search(turn, index)
+    if turn.answer:
+        st.markdown(_answer_markdown(turn))
+    _show_end(turn)
+    show_sources(turn, index, actions=right_article(turn, index, state.id))
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"actions-{turn.id}"):
+        if turn.finished:
+            show_thumbs(turn, index, state.id)
+        last = turn is state.turns[-1]
+        if last and not busy:
+            again = say("다시 답하기", "Answer again") if turn.finished else say("다시 묻기", "Ask again")
+            _action(again, "refresh", turn, partial(_ask_again, turn, state, store))
+        if not busy:
+            _action(say("질문 고치기", "Edit question"), "edit", turn, partial(_set, _EDITED, turn.id))
+        compared = partial(_set, "compare_question", turn.searched or turn.question)
+        if _action(say("비교하기", "Compare"), "compare_arrows", turn, compared):
+            open_view("compare")
+
+
+def _action(label: str, icon: str, turn: Turn, act: Callable[[], None]) -> bool:
+    key = f"{icon} {turn.id}"
+    return st.button(label, key=key, type="tertiary", icon=f":material/{icon}:", on_click=act)
+
+
+def _ask_again(turn: Turn, state: Current, store: Conversations) -> None:
+    """Have the last question answered anew, as is chosen now; the answer it has goes."""
+    history.remove_from(store, state, turn, turn.question)
+    st.session_state[_ASKED] = turn.question
+
+
+def _edit(state: Current, store: Conversations, number: int) -> None:
+    """Let a question be asked otherwise, in a dialog."""
+    turn = state.turns[number]
+    text = st.text_area(say("질문", "Question"), turn.question, key=f"edited {turn.id}")
+    after = len(state.turns) - number - 1
+    if after:
+        st.caption(
+            say(
+                f"이 질문의 답과 그 뒤에 나눈 질문과 답 {after}개가 지워집니다.",
+                f"Its answer goes, and so do the {after} questions and answers after it.",
+            )
+        )
+    else:
+        st.caption(say("지금 답은 새 답으로 바뀝니다.", "A new answer takes the place of this one."))
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        if st.button(say("그대로 두기", "Keep")):
+            _close_editing()
+            st.rerun()
+        if st.button(say("고쳐서 묻기", "Ask"), type="primary", disabled=not normalise(text)):
+            _close_editing()
+            history.remove_from(store, state, turn, text)
+            st.session_state[_ASKED] = text
+            st.rerun()
+
+
+def _close_editing() -> None:
+    st.session_state.pop(_EDITED, None)
 
 
 def _show_question(turn: Turn) -> None:
-    with st.chat_message("user"):
+    with st.chat_message("user", avatar=":material/person:"):
         st.markdown(escape_markdown(turn.question))
 
 
-def _show_search(turn: Turn) -> None:
-    """Say what was searched for, where it is not simply the question."""
+def _show_search(turn: Turn, index: Index | None = None) -> None:
+    """Say what was searched for, and where, if that is not simply the question and the index in sight."""
     if turn.searched and turn.searched != normalise(turn.question):
-        st.caption(f"찾은 질문: {escape_markdown(' '.join(turn.searched.split()))}")
+        searched = escape_markdown(" ".join(turn.searched.split()))
+        st.caption(f"{say('찾은 질문', 'Searched for')}: {searched}")
     if turn.filtered:
-        st.caption(f"찾은 범위: {escape_markdown(turn.filtered)}")
+        st.caption(f"{say('찾은 범위', 'Searched in')}: {escape_markdown(turn.filtered)}")
+    if index is not None and turn.index not in ("", str(index.path)):
+        st.caption(f"{say('찾은 색인', 'Searched index')}: {escape_markdown(turn.index)}")
 
 
-def _show_outcome(turn: Turn, index: Index, *, last: bool) -> None:
-    """Show what comes below an answer: what went wrong, and the sources."""
+def _answer_markdown(turn: Turn) -> str:
+    return answer_markdown(turn.answer, written=turn.written, anchor=turn.id, say=language())
+
+
+def _show_end(turn: Turn) -> None:
+    """Say so where an answer is not complete."""
     if turn.problem:
         show_error(turn.problem, turn.detail)
+    elif turn.stopped:
+        st.caption(say("답변을 멈췄습니다.", "The answer was stopped."))
     elif not turn.finished:
-        st.warning("답변이 도중에 멈췄습니다.")
-    if last and not turn.finished:
-        st.button("다시 묻기", on_click=_ask_again)
-    show_sources(turn, index)
+        st.warning(say("답변이 도중에 끊겼습니다.", "The answer broke off."))
+
+
+def _watch(answer: Answer, state: Current, index: Index, *, below: int) -> None:
+    """Show an answer as it comes, and a button that stops it; then all anew, with what belongs below it.
+
+    Args:
+        answer: The last of the conversation.
+        state: The conversation.
+        index: The one in sight.
+        below: How many messages are still to be seen below it, of turns that are gone.
+    """
+    turn = answer.turn
+    _show_question(turn)
+    with st.chat_message("assistant", avatar=":material/newspaper:"):
+        search, text, status = st.empty(), st.empty(), st.empty()
+        st.button(
+            say("멈추기", "Stop"),
+            icon=":material/stop_circle:",
+            key=f"stop {turn.id}",
+            shortcut="Esc",
+            on_click=answer.stop,
+        )
+        places = _Places(search, text, status, st.empty(), st.empty())
+    for _ in range(below):
+        st.empty()
+    _follow(answer, index, places)
+    state.unkept = state.unkept or answer.unsaved
+    st.rerun()
+
+
+class _Places(NamedTuple):
+    """Where the parts of an answer that is on its way are shown; the last shows nothing."""
+
+    search: DeltaGenerator
+    text: DeltaGenerator
+    status: DeltaGenerator
+    sources: DeltaGenerator
+    beat: DeltaGenerator
+
+
+def _follow(answer: Answer, index: Index, places: _Places) -> None:
+    """Show what comes of an answer until it ends."""
+    turn, searched, written, said, found = answer.turn, "", "", "", False
+    for _ in answer.changes():
+        if turn.searched != searched:
+            searched = turn.searched
+            with places.search.container():
+                _show_search(turn)
+        if turn.documents and not found:
+            found = True
+            with places.sources.container():
+                show_sources(turn, index, preview=True)
+        if turn.answer != written:
+            written = turn.answer
+            places.text.markdown(_answer_markdown(turn))
+        if (now := _status(answer)) != said:
+            said = now
+            places.status.html(said)
+        places.beat.empty()  # lets Streamlit look whether something was clicked
+
+
+def _status(answer: Answer) -> str:
+    """Return what an answer waits for, as HTML; screen readers are not told each second."""
+    turn = answer.turn
+    if answer.waiting:
+        doing = say("다른 답변이 끝나기를 기다리는 중입니다…", "Waiting for other answers to end…")
+    elif turn.written and not turn.searched:
+        doing = say("질문을 다시 쓰는 중입니다…", "Rewriting the question…")
+    elif not turn.documents:
+        doing = say("기사를 찾는 중입니다…", "Searching the articles…")
+    elif not turn.answer:
+        doing = say("답을 쓰는 중입니다…", "Writing the answer…")
+    else:
+        doing = say("이어서 쓰는 중입니다…", "Still writing…")
+    waited = int(answer.seconds)
+    seconds = say(f"{waited}초", f"{waited} s") if waited >= PATIENCE else ""
+    return (
+        f'<div class="status"><span role="status">{escape(doing)}</span> '
+        f'<span aria-hidden="true">{seconds}</span></div>'
+    )

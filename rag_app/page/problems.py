@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from rag_app.chat_models import ChatModelError
-from rag_app.page.words import say
+from rag_app.chat_model_errors import ChatModelError
+from rag_app.language import Say
+from rag_app.page.chat_model_remedies import chat_model_remedy
+from rag_app.page.words import language
 from rag_app.rendering import escape_markdown
 
 ERRORS = (OSError, ValueError, ImportError)
@@ -21,13 +23,6 @@ class Remedy(NamedTuple):
 
 # By the error's type; the first that fits counts.
 REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (
-    (
-        ChatModelError,
-        Remedy(
-            "채팅 모델이 답하지 않습니다. 주소와 이름을 확인하거나, 채팅 모델 없이 기사 인용으로 답을 받으세요.",
-            "The chat model does not answer. Check its address and name, or go without one and have articles quoted.",
-        ),
-    ),
     (
         ImportError,
         Remedy(
@@ -72,9 +67,16 @@ REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (
 )
 
 
-def explain(error: Exception) -> str:
-    """Return what to do about one of `ERRORS`."""
-    return say(*next(remedy for kind, remedy in REMEDIES if isinstance(error, kind)))
+def explain(error: Exception, words: Say | None = None) -> str:
+    """Return what to do about one of `ERRORS`, in the visitor's language; in ``words`` outside of a script run."""
+    return (words or language())(
+        *(chat_model_remedy(error) or next(known for kind, known in REMEDIES if isinstance(error, kind)))
+    )
+
+
+def detail_of(error: Exception) -> str:
+    """Return what an error says beside what `explain` says of it."""
+    return error.what if isinstance(error, ChatModelError) else str(error)
 
 
 def show_error(problem: str, detail: str = "") -> None:

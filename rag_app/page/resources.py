@@ -1,5 +1,6 @@
 """What is opened or loaded once per process and shared by all visitors."""
 
+import threading
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,17 +16,22 @@ from rag_app.korean import analyzer
 from rag_app.models import Backend, serving_backend
 from rag_app.settings import load_settings
 
+DICTIONARY_AFTER = 1.0
+"""Seconds after an index was opened when the dictionary of the morpheme analysis is read."""
+
 
 class Facets(NamedTuple):
     """What one can choose from in an index.
 
     Attributes:
         sections: In alphabetical order.
+        outlets: Likewise.
         dates: Every day that an article is of, in order.
         fictional: Some of its articles are made up.
     """
 
     sections: list[str]
+    outlets: list[str]
     dates: list[date]
     fictional: bool
 
@@ -48,8 +54,13 @@ def current_index(path: Path, backend: Backend | None) -> Index:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _opened_index(path: Path, backend: Backend | None) -> Index:
-    analyzer().morphemes("준비")  # loads its dictionary now: the first question should not wait for it
-    return open_index(path, backend=backend)
+    index = open_index(path, backend=backend)
+    # The morpheme analysis reads its dictionary at first use, which holds up the whole process for a second: not before
+    # there is something to see, and not when the first question is asked.
+    reading = threading.Timer(DICTIONARY_AFTER, analyzer().morphemes, ["준비"])
+    reading.daemon = True
+    reading.start()
+    return index
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
@@ -61,8 +72,7 @@ def reranker(name: str, backend: Backend | None) -> RerankingCompressor:
 @st.cache_resource(show_spinner=False, max_entries=4)
 def chat_model(name: str) -> BaseChatModel:
     """Return the chat model of a name; see `rag_app.chat_models.load_chat_model`."""
-    settings = load_settings()  # its key goes to the address it was set for, not to whatever a visitor types
-    return load_chat_model(name, **(settings.chat_options(name) if name == settings.chat_model else {}))
+    return load_chat_model(name, **load_settings().chat_options(name, by_visitor=True))
 
 
 def facets(index: Index) -> Facets:
@@ -74,8 +84,8 @@ def facets(index: Index) -> Facets:
 def _facets(manifest: dict[str, Any], _index: Index) -> Facets:
     store = _index.snapshot.store  # its manifest names every file's checksum
     days = {day for text in store.values("date") if (day := _day(text))}
-    sections = [section for section in store.values("section") if section]
-    return Facets(sections, sorted(days), bool(matching_ids(store.documents, {"fictional": True})))
+    sections, outlets = ([name for name in store.values(key) if name] for key in ("section", "source"))
+    return Facets(sections, outlets, sorted(days), bool(matching_ids(store.documents, {"fictional": True})))
 
 
 def _day(text: str) -> date | None:

@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent.parent.parent / "streamlit_app.py"
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", PAGE.parent / "screenshots"))
 """Where the pictures of a run are kept."""
+READABLE = 4.5
+"""The contrast that WCAG 2.2 asks of text, https://www.w3.org/TR/WCAG22/#contrast-minimum."""
 
 Visit = Callable[..., "Page"]
-Shot = Callable[["Page", str], Path]
+Shot = Callable[..., Path]
 
 
 class Served(NamedTuple):
@@ -128,12 +130,18 @@ def visit(browser: "Browser", served: Served) -> Iterator[Visit]:
 
 @pytest.fixture
 def shot(request: pytest.FixtureRequest) -> Shot:
-    """Keeps a picture of the whole page in `SCREENSHOTS`: ``shot(page, "compare-phone")``."""
+    """Keeps a picture in `SCREENSHOTS`, of what is in sight or of all: ``shot(page, "compare", whole=True)``."""
 
-    def take(page: "Page", name: str) -> Path:
+    def take(page: "Page", name: str, *, whole: bool = False) -> Path:
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         path = SCREENSHOTS / f"{name}.png"
-        page.screenshot(path=path, full_page=True)
+        size = page.viewport_size
+        assert size is not None
+        if whole:  # Streamlit scrolls inside the page, so that there is no more page than window
+            height = page.get_by_test_id("stMain").evaluate("main => main.scrollHeight")
+            page.set_viewport_size({"width": size["width"], "height": max(size["height"], height)})
+        page.screenshot(path=path)
+        page.set_viewport_size({"width": size["width"], "height": size["height"]})
         return path
 
     return take

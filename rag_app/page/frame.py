@@ -1,0 +1,62 @@
+"""What the first visitor of a process sees while the rest is being imported: the page's frame, with its chat input."""
+
+import threading
+from functools import partial
+from importlib import import_module
+from time import sleep
+
+import streamlit as st
+
+from rag_app.page.views import VIEWS, View
+from rag_app.page.words import language_switch, say
+from rag_app.settings import load_settings
+
+_FLUSH = 0.1  # seconds in which the server sends what was drawn: imports leave it little time
+_awake = threading.Event()
+
+
+def awake() -> bool:
+    """Return whether all that the page needs has been imported."""
+    return _awake.is_set()
+
+
+def wake() -> None:
+    """Import it, which takes a second or two."""
+    sleep(_FLUSH)
+    for module in ("rag_app.page.opening", *(view.function.split(":")[0] for view in VIEWS)):
+        import_module(module)
+    _awake.set()
+
+
+def show_frame() -> None:
+    """Show the navigation, the title and, in the chat, where to type."""
+    try:
+        lang = load_settings().lang
+    except ValueError:  # told when the page itself is shown
+        lang = None
+    with st.sidebar:
+        language_switch(lang)
+    pages = [
+        st.Page(partial(_show, view), title=say(view.korean, view.english), url_path=view.path, default=not view.path)
+        for view in VIEWS
+    ]
+    st.navigation(pages, position="top").run()
+
+
+def _show(view: View) -> None:
+    show_title(view)
+    if not view.path and (typed := ask_box()):
+        st.session_state["pending"] = typed
+    st.html(f'<div class="status" role="status">{say("준비하는 중입니다…", "Getting ready…")}</div>')
+
+
+def show_title(view: View) -> None:
+    """Show the title of a view."""
+    # Named once in a run: of two that differ the browser may keep the first.
+    st.set_page_config(layout="wide" if view.wide else "centered")
+    st.title(say("뉴스에 묻기", "Ask the news") if not view.path else say(view.korean, view.english), anchor=False)
+
+
+def ask_box() -> str | None:
+    """Show where to type a question; return the one that was sent."""
+    return st.chat_input(say("뉴스에 대해 물어보세요", "Ask about the news"), key="question")

@@ -1,0 +1,94 @@
+"""Opens the index that a visitor chose, and the view over it."""
+
+from functools import partial
+from pathlib import Path
+
+import streamlit as st
+
+from rag_app.data import sample_documents
+from rag_app.embeddings import load_embeddings
+from rag_app.generations import MANIFEST
+from rag_app.index import build_index
+from rag_app.models import serving_backend
+from rag_app.page.corpus import show_first_upload
+from rag_app.page.frame import show_title
+from rag_app.page.library import choose_index
+from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.resources import current_index
+from rag_app.page.secrets_file import load_secrets
+from rag_app.page.views import VIEWS, View
+from rag_app.page.words import language_switch, say
+from rag_app.settings import Settings, load_settings
+
+
+def open_page() -> None:
+    """Show the view that was chosen, over the index that was chosen."""
+    load_secrets()
+    try:
+        settings = load_settings()
+    except ValueError as error:
+        show_error(say("환경 변수(RAG_...) 설정이 잘못되었습니다.", "A RAG_... variable is wrong."), str(error))
+        return
+    with st.sidebar:
+        language_switch(settings.lang)
+    # No icons: Streamlit would fetch the favicon that goes with one from another host.
+    pages = {
+        view: st.Page(
+            partial(_show, view, settings),
+            title=say(view.korean, view.english),
+            url_path=view.path,
+            default=not view.path,
+        )
+        for view in VIEWS
+    }
+    st.session_state["pages"] = {view.path: page for view, page in pages.items()}  # see rag_app.page.views
+    st.navigation(list(pages.values()), position="top").run()
+
+
+def _show(view: View, settings: Settings) -> None:
+    show_title(view)
+    with st.sidebar:
+        path = choose_index(settings)
+    if not (path / MANIFEST).is_file():
+        _offer_sample(path, settings)
+        show_first_upload(path, settings)
+        return
+    try:
+        index = current_index(path, settings.backend)
+    except ERRORS as error:
+        _explain_index(path, error)
+        return
+    view.show(index, settings)
+
+
+def _offer_sample(path: Path, settings: Settings) -> None:
+    st.info(
+        say(
+            f"`{path}`에 색인이 없습니다. 가진 문서로 색인을 만들거나, 예제 뉴스로 먼저 써 보세요.",
+            f"There is no index in `{path}`. Build one from your documents, or try the sample news first.",
+        )
+    )
+    folder = say("문서폴더", "FOLDER")
+    st.code(f"rag-app index {folder} --index {path}\nrag-app index sample --index {path}", "bash")
+    if not st.button(say("예제 뉴스로 색인 만들기", "Index the sample news"), type="primary"):
+        return
+    try:
+        with st.spinner(say("예제 뉴스로 색인을 만드는 중입니다…", "Indexing the sample news…")):
+            backend = serving_backend(settings.model, settings.backend)
+            build_index(path, sample_documents(), load_embeddings(settings.model, backend=backend))
+    except ERRORS as error:
+        show_error(explain(error), str(error))
+        return
+    st.rerun()
+
+
+def _explain_index(path: Path, error: Exception) -> None:
+    show_error(
+        say(
+            f"색인(`{path}`)을 열지 못했습니다. 아래 명령으로 검사하거나 다시 만들 수 있습니다.",
+            f"The index `{path}` could not be opened. Check it or build it anew with these commands.",
+        ),
+        str(error),
+    )
+    folder = say("문서폴더", "FOLDER")
+    st.code(f"rag-app check --index {path}\nrag-app index {folder} --index {path} --replace", "bash")

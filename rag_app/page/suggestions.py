@@ -1,0 +1,40 @@
+"""What one could ask first, for each index."""
+
+from typing import Any
+
+import streamlit as st
+
+from rag_app.data import load_retrieval_data
+from rag_app.index import Index
+from rag_app.korean import analyzer
+from rag_app.suggestions import recent_articles, suggest
+
+COUNT = 4
+"""How many questions are suggested."""
+
+
+def suggestions(index: Index) -> list[str]:
+    """Return questions that the articles of an index answer, found once for each of its versions."""
+    return _suggestions(index.snapshot.manifest, index)
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _suggestions(manifest: dict[str, Any], _index: Index) -> list[str]:
+    return _of_sample(_index) or suggest(recent_articles(_index.snapshot.store), analyzer(), COUNT)
+
+
+def _of_sample(index: Index) -> list[str]:
+    """Return questions of the bundled sample, each from another section, if the index holds their articles."""
+    sample = load_retrieval_data("sample", split="validation")
+    asked: dict[str, tuple[str, str]] = {}
+    for question in sample.questions:
+        if question.metadata.get("style") == "close" and not question.impossible:
+            article = min(question.relevant)
+            asked.setdefault(sample.passages[article].metadata["section"], (question.text, article))
+    chosen = list(asked.values())[:COUNT]
+    try:
+        for _, article in chosen:
+            index.article(article)
+    except KeyError:
+        return []
+    return [text for text, _ in chosen]

@@ -1,0 +1,61 @@
+"""The views of the page, and going from one to another."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+import streamlit as st
+
+if TYPE_CHECKING:  # the first visitor should not wait for them before there is anything to see
+    from rag_app.index import Index
+    from rag_app.settings import Settings
+
+
+class View(NamedTuple):
+    """One view of the page.
+
+    Attributes:
+        path: Its place in the address; empty for the first.
+        korean: Its name.
+        english: Its name in English.
+        function: What shows it below the title, as ``module:name``: imported when it is needed.
+        wide: It needs the width of the window.
+    """
+
+    path: str
+    korean: str
+    english: str
+    function: str
+    wide: bool = False
+
+    def show(self, index: "Index", settings: "Settings") -> None:
+        """Show it over an index."""
+        module, name = self.function.split(":")
+        getattr(import_module(module), name)(index, settings)
+
+
+VIEWS = (
+    View("", "대화", "Chat", "rag_app.page.chat:show_chat"),
+    View("compare", "비교", "Compare", "rag_app.page.compare:show_compare", wide=True),
+    View("corpus", "자료", "Articles", "rag_app.page.corpus:show_corpus", wide=True),
+    View("benchmark", "평가", "Benchmark", "rag_app.page.benchmark:show_benchmark", wide=True),
+    View("feedback", "피드백", "Feedback", "rag_app.page.review:show_review", wide=True),
+)
+
+
+CARRIED = "carried index"
+"""Where the name of the chosen index is noted while another view is opened."""
+
+
+def open_view(path: str) -> NoReturn:
+    """Show another view instead of this one.
+
+    What it is to show goes into the session state before, in the ``on_click`` of the button that was pressed: the index
+    (``index``) can only be set there, as its selector has been drawn by now.
+
+    Args:
+        path: Of the view in the address; empty for the chat.
+    """
+    # Streamlit switches no page with a widget's parameter in the address, nor keeps any other but what is passed.
+    st.session_state[CARRIED] = st.session_state.get("index")
+    kept = {name: st.query_params[name] for name in ("lang",) if name in st.query_params}
+    st.switch_page(st.session_state["pages"][path], query_params=kept)
