@@ -1,6 +1,7 @@
 import pytest
 from langchain_core.documents import Document
 
+from rag_app.documents import make_document
 from rag_app.evidence import gather_evidence, missing_words
 
 
@@ -35,3 +36,8 @@ def test_the_words_that_no_article_has_are_named_as_they_were_asked() -> None:
     assert missing_words("개막전은 언제 열렸나요?", documents) == []
     assert missing_words("?!", documents) == []
     assert missing_words("예산안", []) == ["예산안"]
+
+
+def test_a_word_inside_a_longer_one_is_not_missing() -> None:
+    document = make_document("제주시는 비자림로를 넓힐 필요가 있다고 말한다.")
+    assert missing_words("제주 도로", [document]) == ["도로"]
