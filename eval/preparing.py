@@ -16,7 +16,7 @@ from rag_app.compressors import load_reranker
 from rag_app.data.questions import RetrievalData, all_passages, load_passages, load_retrieval_data
 from rag_app.data.sources import NAMED
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
-from rag_app.tables import Columns
+from rag_app.files.tables import Columns
 
 Say = Callable[[str], None]
 

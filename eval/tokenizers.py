@@ -35,10 +35,10 @@ from eval.statistics import compare_all, interval
 from rag_app.data.questions import all_passages, load_passages, load_retrieval_data
 from rag_app.data.unlabelled import asks_questions, without_title
 from rag_app.documents import load_documents
+from rag_app.files.tables import Columns
 from rag_app.korean import analyzer
 from rag_app.passages import split_documents
 from rag_app.provenance import versions
-from rag_app.tables import Columns
 from rag_app.text_tables import aligned
 
 MADE = (

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rag_app.chain import build_chain
-    from rag_app.chat_models import load_chat_model
+    from rag_app.chat_models.loading import load_chat_model
     from rag_app.check import check_index
     from rag_app.collapsing import CollapseDuplicates
     from rag_app.compressors import CrossEncoderCompressor, LinearCompressor, load_reranker
@@ -38,7 +38,7 @@ _MODULES = {
     "build_index": "index",
     "build_retriever": "retrieval",
     "check_index": "check",
-    "load_chat_model": "chat_models",
+    "load_chat_model": "chat_models.loading",
     "load_documents": "documents",
     "load_embeddings": "embeddings",
     "load_reranker": "compressors",

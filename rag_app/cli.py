@@ -397,7 +397,7 @@ def _ask(options: argparse.Namespace, say: Say) -> int:
     index = _open(options)
     chat_model = None
     if options.chat_model:
-        from rag_app.chat_models import load_chat_model
+        from rag_app.chat_models.loading import load_chat_model
 
         chat_model = load_chat_model(options.chat_model, **load_settings().chat_options(options.chat_model))
     retriever = _retriever(options, index, top_n=max(10, options.sources))
@@ -440,8 +440,8 @@ def _check(options: argparse.Namespace, say: Say) -> int:
 
 
 def _feedback(options: argparse.Namespace, say: Say) -> int:
-    from rag_app.feedback import FILE_NAME, Feedback
-    from rag_app.feedback_export import write_training_data
+    from rag_app.feedback.export import write_training_data
+    from rag_app.feedback.store import FILE_NAME, Feedback
 
     feedback = Feedback(options.home / FILE_NAME)
     if options.action == "list":
@@ -461,9 +461,9 @@ def _read_sources(options: argparse.Namespace, skipped: list[str], say: Say) -> 
     from rag_app.data import load_passages
     from rag_app.data.sources import NAMED
     from rag_app.documents import load_documents
-    from rag_app.parsing import FileReader, Limits
-    from rag_app.reading import PLAIN_SUFFIXES
-    from rag_app.tables import Columns
+    from rag_app.files.parsing import FileReader, Limits
+    from rag_app.files.reading import PLAIN_SUFFIXES
+    from rag_app.files.tables import Columns
 
     def skip(path: Path, error: Exception) -> None:
         skipped.append(str(path))

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 
-from rag_app.dates import iso_date as iso_date
+from rag_app.files.dates import iso_date as iso_date
+from rag_app.files.places import PLACES, Part, joined, part_places
+from rag_app.files.reading import ARCHIVE, SUPPORTED_SUFFIXES, LocalReader, Reader
+from rag_app.files.tables import USUAL_COLUMNS
+from rag_app.files.tables import Columns as Columns
 from rag_app.generations import is_index
 from rag_app.korean import normalise
-from rag_app.places import PLACES, Part, joined, part_places
-from rag_app.reading import ARCHIVE, SUPPORTED_SUFFIXES, LocalReader, Reader
-from rag_app.tables import USUAL_COLUMNS
-from rag_app.tables import Columns as Columns
 
 OnError = Callable[[Path, Exception], None]
 
@@ -108,13 +108,13 @@ def load_documents(
     other formats are passed over.
 
     Args:
-        path: A file of one of the formats in `rag_app.reading.SUPPORTED_SUFFIXES`, or a folder.
+        path: A file of one of the formats in `rag_app.files.reading.SUPPORTED_SUFFIXES`, or a folder.
         columns: Which columns of tables hold what, where they have no usual name.
         on_error: Called with each file that cannot be read, and why; nothing of that file is yielded, and the rest is.
             To know in time, each file is then read whole before its first article is yielded. Without it the error is
             raised, and files are read as a stream.
-        reader: What reads the files: a `rag_app.parsing.FileReader` for files of strangers, in a process with limits on
-            time and memory; None reads them here.
+        reader: What reads the files: a `rag_app.files.parsing.FileReader` for files of strangers, in a process with
+            limits on time and memory; None reads them here.
 
     Raises:
         FileNotFoundError: There is nothing at the path.

@@ -7,7 +7,7 @@ from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, Field
 
-from rag_app.places import PLACE
+from rag_app.files.places import PLACE
 
 GAP = "\n[…]\n"
 """Stands in a merged text where something of the article is left out."""

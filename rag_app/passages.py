@@ -8,8 +8,8 @@ from typing import Any
 from langchain_core.documents import Document
 
 from rag_app.documents import make_document, searchable_text
+from rag_app.files.places import PLACES, Places
 from rag_app.korean import analyzer
-from rag_app.places import PLACES, Places
 
 PASSAGE_CHARS = 1200
 """The most characters a passage has, unless asked otherwise: 300 to 800 were no better for articles on one subject, and

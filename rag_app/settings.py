@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from rag_app.chat_servers import TIMEOUT, is_address, same_server
+from rag_app.chat_models.servers import TIMEOUT, is_address, same_server
 from rag_app.models import OnnxBackend, TorchBackend
 
 NONE = "none"
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     """``ko`` or ``en``; the language of the locale by default, Korean where it is neither."""
 
     def chat_options(self, name: str, *, by_visitor: bool = False) -> dict[str, Any]:
-        """Return what `rag_app.chat_models.load_chat_model` is to be passed for a name: the key, for an address.
+        """Return what `load_chat_model` is to be passed for a name: the key, for an address.
 
         Args:
             name: The chat model's.

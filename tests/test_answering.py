@@ -229,7 +229,7 @@ def server() -> Iterator[OpenAIServer]:
 def test_stopping_closes_the_connection_to_a_model_that_stalls(
     answers: Answers, server: OpenAIServer, gate: str, history: tuple[str, ...], came: str
 ) -> None:
-    from rag_app.chat_models import load_chat_model
+    from rag_app.chat_models.loading import load_chat_model
 
     getattr(server, gate).clear()
     model = load_chat_model(f"{server.url}#tiny")

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from rag_app import archives
 from rag_app.documents import load_documents
-from rag_app.parsing import FileReader
+from rag_app.files import archives
+from rag_app.files.parsing import FileReader
 from tests.office_files import write_broken, write_hwpx, write_zip, write_zip_of
 
 RAIN = "기상청은 주말에 전국에 비가 온다고 예보했다."

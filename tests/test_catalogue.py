@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_app.catalogue import ArticleRow, count_articles, find_articles, list_articles
+from rag_app.corpus.catalogue import ArticleRow, count_articles, find_articles, list_articles
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.filters import Filter

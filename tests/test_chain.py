@@ -428,7 +428,7 @@ def test_settings_out_of_range_are_refused_at_once() -> None:
 
 def test_an_answer_streams_from_a_real_server_before_it_is_finished() -> None:
     pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
-    from rag_app.chat_models import load_chat_model
+    from rag_app.chat_models.loading import load_chat_model
 
     def reply(messages: list[dict[str, Any]]) -> list[str]:
         return (
@@ -458,7 +458,7 @@ def test_an_answer_streams_from_a_real_server_before_it_is_finished() -> None:
 
 def test_an_absent_server_is_explained_by_the_chain() -> None:
     pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
-    from rag_app.chat_models import ChatModelError, load_chat_model
+    from rag_app.chat_models.loading import ChatModelError, load_chat_model
 
     model = load_chat_model("http://127.0.0.1:9/v1#tiny", max_retries=0)
     with pytest.raises(ChatModelError, match=r"http://127\.0\.0\.1:9/v1 does not answer"):

@@ -12,8 +12,8 @@ import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.output_parsers import StrOutputParser
 
-from rag_app.chat_model_errors import REMEDIES, Reason, reason_of
-from rag_app.chat_models import ChatModelError, ChatModelNameError, load_chat_model
+from rag_app.chat_models.errors import REMEDIES, Reason, reason_of
+from rag_app.chat_models.loading import ChatModelError, ChatModelNameError, load_chat_model
 from tests.openai_server import OpenAIServer, openai_server
 
 pytest.importorskip("langchain_openai", reason="the chat extra is not installed")

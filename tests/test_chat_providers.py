@@ -1,7 +1,7 @@
 import pytest
 
-from rag_app.chat_model_errors import ChatModelNameError
-from rag_app.chat_providers import check_name, key_variable, kind_of, short_name
+from rag_app.chat_models.errors import ChatModelNameError
+from rag_app.chat_models.providers import check_name, key_variable, kind_of, short_name
 from rag_app.settings import Settings
 
 

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from rag_app.chat_model_errors import ChatModelError, ChatModelNameError
-from rag_app.chat_servers import Address, Installed, list_models, list_ollama_models, parse_address, same_server
+from rag_app.chat_models.errors import ChatModelError, ChatModelNameError
+from rag_app.chat_models.servers import Address, Installed, list_models, list_ollama_models, parse_address, same_server
 from tests.openai_server import OpenAIServer, openai_server
 
 pytest.importorskip("openai", reason="the chat extra is not installed")
@@ -86,7 +86,7 @@ def test_who_is_not_ollama_is_told_from_who_is_not_there(server: OpenAIServer) -
 def test_a_server_that_is_slow_to_say_its_models_is_not_waited_for(
     server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rag_app.chat_servers.LIST_TIMEOUT", 0.2)
+    monkeypatch.setattr("rag_app.chat_models.servers.LIST_TIMEOUT", 0.2)
     server.models_gate.clear()
     with pytest.raises(ChatModelError) as caught:
         list_models(parse_address(server.url))

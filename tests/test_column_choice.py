@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag_app.column_choice import UnclearColumns, unclear_columns
+from rag_app.files.column_choice import UnclearColumns, unclear_columns
 
 UNCLEAR = UnclearColumns(("kolumn", "글쓴이"), "kolumn")
 

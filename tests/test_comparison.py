@@ -10,8 +10,11 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import SkipValidation
 
-from rag_app import comparison
-from rag_app.comparison import (
+from rag_app.compressors import load_reranker
+from rag_app.documents import make_document
+from rag_app.embeddings import load_embeddings
+from rag_app.explaining import comparison
+from rag_app.explaining.comparison import (
     KINDS,
     RERANKED,
     Answer,
@@ -24,9 +27,6 @@ from rag_app.comparison import (
     move,
     only_finders,
 )
-from rag_app.compressors import load_reranker
-from rag_app.documents import make_document
-from rag_app.embeddings import load_embeddings
 from rag_app.index import Index, build_index
 from rag_app.timing import timed
 

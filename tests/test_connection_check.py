@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from langchain_core.language_models import BaseChatModel
 
-from rag_app.chat_model_errors import ChatModelError
-from rag_app.chat_models import load_chat_model
-from rag_app.connection_check import ENOUGH, ConnectionCheck
+from rag_app.chat_models.connection_check import ENOUGH, ConnectionCheck
+from rag_app.chat_models.errors import ChatModelError
+from rag_app.chat_models.loading import load_chat_model
 from tests.openai_server import OpenAIServer, openai_server
 
 pytest.importorskip("langchain_openai", reason="the chat extra is not installed")

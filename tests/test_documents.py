@@ -12,8 +12,8 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from pypdf import PdfReader, PdfWriter
 
 from rag_app.documents import Columns, document_id, iso_date, load_documents, make_document
+from rag_app.files.tables import USUAL_COLUMNS
 from rag_app.index import build_index
-from rag_app.tables import USUAL_COLUMNS
 from tests.office_files import WRITERS, write_broken, write_docx, write_pdf
 
 WIKINEWS = Path(__file__).parents[2] / "shared/data/wikinews/wikinews.csv"

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag_app.comparison import KINDS, build_system
 from rag_app.compressors import load_reranker
 from rag_app.documents import make_document, searchable_text
 from rag_app.embeddings import load_embeddings
-from rag_app.explanation import FIRST_STAGE, explain_match
+from rag_app.explaining.comparison import KINDS, build_system
+from rag_app.explaining.explanation import FIRST_STAGE, explain_match
+from rag_app.explaining.word_matches import Matched, find_spans, match_words
 from rag_app.index import Index, build_index
 from rag_app.merging import merge_passages
 from rag_app.reranking.linear import LinearReranker
 from rag_app.retrieval import build_retriever
-from rag_app.word_matches import Matched, find_spans, match_words
 
 NEWS = [
     make_document(

@@ -15,9 +15,9 @@ from rag_app import cli
 from rag_app.conversations import Turn
 from rag_app.data import load_retrieval_data
 from rag_app.documents import make_document
-from rag_app.feedback import FILE_NAME, Counts, Feedback
-from rag_app.feedback_entries import Entry, answering_sentence, choose_right, decide, rate
-from rag_app.feedback_export import candidates, negatives, training_row, write_training_data
+from rag_app.feedback.entries import Entry, answering_sentence, choose_right, decide, rate
+from rag_app.feedback.export import candidates, negatives, training_row, write_training_data
+from rag_app.feedback.store import FILE_NAME, Counts, Feedback
 
 RAIN = "기상청은 주말에 전국에 비가 온다고 예보했다. 우산을 챙기는 것이 좋다. 낮 기온은 어제보다 5도 낮다."
 VOTE = "국회는 내년 예산안을 의결했다. 찬성이 반대보다 많았다. 정부는 곧 집행 계획을 낸다."

@@ -209,7 +209,7 @@ def test_what_cannot_be_read_is_said_with_what_to_do_about_it(tmp_path: Path) ->
 
 
 def test_a_section_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rag_app.loaders.hwp5._MOST", 1000)
+    monkeypatch.setattr("rag_app.files.loaders.hwp5._MOST", 1000)
     path = write_hwp(tmp_path / "a.hwp", "", [RAIN * 100])
     with pytest.raises(ValueError, match=r"longer than 1,000 bytes\. Split"):
         list(load_documents(path))

@@ -4,11 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rag_app.documents import make_document
-from rag_app.embeddings import load_embeddings
-from rag_app.generations import writing
-from rag_app.index import build_index, open_index
-from rag_app.index_folders import (
+from rag_app.corpus.index_folders import (
     delete_index,
     discard_unfinished,
     index_name,
@@ -16,6 +12,10 @@ from rag_app.index_folders import (
     rename_index,
     size_on_disk,
 )
+from rag_app.documents import make_document
+from rag_app.embeddings import load_embeddings
+from rag_app.generations import writing
+from rag_app.index import build_index, open_index
 
 
 @pytest.fixture

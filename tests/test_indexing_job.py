@@ -10,11 +10,11 @@ from typing import Self
 import pytest
 from langchain_core.documents import Document
 
+from rag_app.corpus.indexing_job import FileReport, IndexingJob, SourceFile, Watch, readable_files
+from rag_app.corpus.job_registry import Jobs
 from rag_app.documents import FileResult, make_document
+from rag_app.files.tables import USUAL_COLUMNS, Columns
 from rag_app.index import Changes
-from rag_app.indexing_job import FileReport, IndexingJob, SourceFile, Watch, readable_files
-from rag_app.job_registry import Jobs
-from rag_app.tables import USUAL_COLUMNS, Columns
 
 LAKE = make_document("가람호수의 물이 9도로 따뜻해졌다.")
 LIBRARY = make_document("누리시 도서관이 5월에 문을 연다.")

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 
+from rag_app.corpus.indexing_job import StoppedError
+from rag_app.corpus.indexing_writes import building, updating, watched
 from rag_app.documents import make_document
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.index import Changes, build_index, open_index
-from rag_app.indexing_job import StoppedError
-from rag_app.indexing_writes import building, updating, watched
 
 LAKE = make_document("가람호수의 물이 9도로 따뜻해졌다.", path="호수.txt")
 LIBRARY = make_document("누리시 도서관이 5월에 문을 연다.", path="도서관.txt")

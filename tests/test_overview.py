@@ -4,8 +4,8 @@ from itertools import count
 
 import pytest
 
-from rag_app.catalogue import ArticleRow
-from rag_app.overview import summarise
+from rag_app.corpus.catalogue import ArticleRow
+from rag_app.corpus.overview import summarise
 
 _IDS = count()
 

@@ -15,7 +15,7 @@ from tests.benchmark_results import SKILL, make_results
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
-from rag_app.page.benchmark_scores import PUBLISHED, milliseconds
+from rag_app.page.benchmark.scores import PUBLISHED, milliseconds
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -25,7 +25,7 @@ def _show() -> None:
     """The view alone, as `streamlit_app.py` shows it."""
     from rag_app.embeddings import load_embeddings
     from rag_app.index import open_index
-    from rag_app.page.benchmark import show_benchmark
+    from rag_app.page.benchmark.view import show_benchmark
     from rag_app.settings import load_settings
 
     settings = load_settings()
@@ -43,7 +43,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(tmp_path: Path, index: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("RAG_HOME", str(tmp_path))
     monkeypatch.setenv("RAG_INDEX", str(index))
-    monkeypatch.setattr("rag_app.page.benchmark_order._possible", lambda order: ["lexical", "base", "mine"])
+    monkeypatch.setattr("rag_app.page.benchmark.order._possible", lambda order: ["lexical", "base", "mine"])
     return tmp_path
 
 

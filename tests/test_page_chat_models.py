@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
-from rag_app.chat_model_errors import ChatModelError, ChatModelNameError, NameReason, Reason
+from rag_app.chat_models.errors import ChatModelError, ChatModelNameError, NameReason, Reason
 from tests.openai_server import OpenAIServer, openai_server
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
@@ -15,7 +15,7 @@ pytest.importorskip("langchain_openai", reason="the chat extra is not installed"
 
 import streamlit as st
 
-from rag_app.page.chat_model_remedies import REMEDIES
+from rag_app.page.chat_model.remedies import REMEDIES
 from rag_app.page.problems import explain
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def server() -> Iterator[OpenAIServer]:
 def _page() -> None:
     import streamlit as st
 
-    from rag_app.page.chat_model_choice import choose_chat_model
+    from rag_app.page.chat_model.choice import choose_chat_model
     from rag_app.page.secrets_file import load_secrets
     from rag_app.page.words import language_switch
     from rag_app.settings import load_settings

@@ -8,11 +8,11 @@ import pytest
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
-from rag_app.comparison import RUNS, build_system
 from rag_app.data import sample_documents
 from rag_app.embeddings import load_embeddings
+from rag_app.explaining.comparison import RUNS, build_system
 from rag_app.index import Index, build_index
-from rag_app.page.comparing import Comparing, System, compare
+from rag_app.page.compare.comparing import Comparing, System, compare
 from rag_app.settings import Settings
 
 QUESTION = "로켓이 왜 안 떴어?"
@@ -58,7 +58,7 @@ def test_stopped_it_tells_what_was_found(systems: list[tuple[System, Index]], mo
         assert go_on.wait(60)
         return build_system(*args, **kwargs)
 
-    monkeypatch.setattr("rag_app.page.comparing.build_system", wait)
+    monkeypatch.setattr("rag_app.page.compare.comparing.build_system", wait)
     running = Comparing(QUESTION, systems[:2], None, Settings())
     assert begun.wait(60)
     assert not running.finished()

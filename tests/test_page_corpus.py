@@ -16,8 +16,8 @@ pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
 import streamlit as st
 
-from rag_app.page.file_problems import BROKEN, REASONS, explain_file
-from rag_app.page.jobs import files_html, jobs
+from rag_app.page.corpus.file_problems import BROKEN, REASONS, explain_file
+from rag_app.page.corpus.jobs import files_html, jobs
 from rag_app.page.scope import Scope
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _view() -> None:
     from rag_app.generations import MANIFEST
-    from rag_app.page.corpus import show_corpus, show_first_upload
+    from rag_app.page.corpus.view import show_corpus, show_first_upload
     from rag_app.page.library import choose_index
     from rag_app.page.resources import current_index
     from rag_app.settings import load_settings

@@ -9,8 +9,8 @@ import pytest
 from rag_app.conversations import Turn
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
-from rag_app.feedback import FILE_NAME, Counts, Feedback
-from rag_app.feedback_entries import choose_right, rate
+from rag_app.feedback.entries import choose_right, rate
+from rag_app.feedback.store import FILE_NAME, Counts, Feedback
 from rag_app.index import build_index
 from rag_app.rendering import escape_markdown
 from rag_app.retrieval import HybridRetriever
@@ -64,8 +64,8 @@ def below_an_answer() -> None:
     import streamlit as st
 
     from rag_app.conversations import Turn
+    from rag_app.page.feedback.thumbs import right_article, show_thumbs
     from rag_app.page.resources import current_index
-    from rag_app.page.thumbs import right_article, show_thumbs
     from rag_app.settings import load_settings
 
     index = current_index(load_settings().index, None)
@@ -80,8 +80,8 @@ def below_an_answer() -> None:
 
 
 def review() -> None:
+    from rag_app.page.feedback.view import show_review
     from rag_app.page.resources import current_index
-    from rag_app.page.review import show_review
     from rag_app.settings import load_settings
 
     settings = load_settings()

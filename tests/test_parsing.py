@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rag_app.documents import load_documents
-from rag_app.parsing import PLAIN_SUFFIXES, SUPPORTED_SUFFIXES, FileReader, Limits
+from rag_app.files.parsing import PLAIN_SUFFIXES, SUPPORTED_SUFFIXES, FileReader, Limits
 from tests.office_files import WRITERS, write_broken, write_txt, write_zip_of
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ VOTE = "국회는 내년 예산안을 의결했다."
 
 HOSTILE = """
     import os, sys, time
-    from rag_app.loaders import LOADERS as USUAL
+    from rag_app.files.loaders import LOADERS as USUAL
 
     def misbehave(path, columns):
         text = path.read_text()
@@ -203,7 +203,7 @@ def test_ctrl_c_ends_reading_at_once_and_the_child_with_it(tmp_path: Path) -> No
     (tmp_path / "hostile_loaders.py").write_text(textwrap.dedent(HOSTILE))
     program = """
         import sys; sys.path[:0] = sys.argv[1:3]
-        from rag_app.parsing import FileReader
+        from rag_app.files.parsing import FileReader
         with FileReader(loaders="hostile_loaders") as reader:
             print(reader.read(sys.argv[3])[0].page_content.split()[1], flush=True)
             reader.read(sys.argv[4])
@@ -235,7 +235,7 @@ def test_a_child_whose_parent_was_killed_ends_itself(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys; sys.path[:0] = sys.argv[1:3]; import rag_app.parsing_worker as w; w._GRACE = 0.5;"
+            "import sys; sys.path[:0] = sys.argv[1:3]; import rag_app.files.parsing_worker as w; w._GRACE = 0.5;"
             "w.main(['hostile_loaders', '.', '0.5', str(2**29)])",
             str(tmp_path / "lib"),
             str(ROOT),
@@ -254,7 +254,7 @@ def test_a_child_whose_parent_was_killed_ends_itself(tmp_path: Path) -> None:
 
 def test_the_child_loads_neither_models_nor_frameworks() -> None:
     program = (
-        "import sys, rag_app.parsing_worker; "
+        "import sys, rag_app.files.parsing_worker; "
         "print(sorted({'numpy', 'kiwipiepy', 'faiss', 'langchain_core', 'pydantic', 'streamlit'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

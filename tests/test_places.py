@@ -8,11 +8,11 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from rag_app.documents import load_documents, make_document
+from rag_app.files.places import PLACES, Part, numbered
 from rag_app.index import build_index
 from rag_app.korean import normalise
 from rag_app.merging import GAP, merge_passages, place_of
 from rag_app.passages import split_documents
-from rag_app.places import PLACES, Part, numbered
 from tests.office_files import write_docx, write_pdf
 
 RAIN = "기상청은 주말에 비가 온다고 예보했다."

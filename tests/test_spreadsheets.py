@@ -1,6 +1,6 @@
 """Tables that a spreadsheet opens."""
 
-from rag_app.spreadsheets import spreadsheet_csv
+from rag_app.files.spreadsheets import spreadsheet_csv
 
 
 def test_what_looks_like_a_formula_stays_text_and_korean_is_recognised() -> None:

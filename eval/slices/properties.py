@@ -14,8 +14,8 @@ from eval.slices.asked_for import asked_for
 from rag_app.data.questions import Question
 from rag_app.documents import searchable_text
 from rag_app.extractive import QUESTION_WORDS
+from rag_app.files.tables import USUAL_NAMES
 from rag_app.korean import analyzer, normalise
-from rag_app.tables import USUAL_NAMES
 
 FEWEST = 10
 """Of fewer questions than this a score says nothing."""

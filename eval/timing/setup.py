@@ -9,7 +9,7 @@ from eval.preparing import load_clean, own_training_part
 from eval.protocols import Benchmark
 from rag_app.data.questions import load_retrieval_data
 from rag_app.data.records import Question
-from rag_app.tables import Columns
+from rag_app.files.tables import Columns
 
 T = TypeVar("T")
 

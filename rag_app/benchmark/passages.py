@@ -6,11 +6,11 @@ from types import TracebackType
 
 from rag_app.data.questions import all_passages
 from rag_app.documents import FileResult
-from rag_app.tables import USUAL_COLUMNS, Columns
+from rag_app.files.tables import USUAL_COLUMNS, Columns
 
 
 class PassageReader:
-    """Reads all passages of a data set, where `rag_app.parsing.FileReader` would read its rows as articles."""
+    """Reads all passages of a data set, where `rag_app.files.parsing.FileReader` would read its rows as articles."""
 
     def __enter__(self) -> "PassageReader":
         return self

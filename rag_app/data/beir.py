@@ -9,8 +9,8 @@ from langchain_core.documents import Document
 
 from rag_app.data.records import Question, RetrievalData
 from rag_app.documents import make_document
+from rag_app.files.tables import jsonl_rows, text_encoding
 from rag_app.korean import normalise
-from rag_app.tables import jsonl_rows, text_encoding
 
 _QRELS: dict[str, tuple[str, ...]] = {
     "train": ("qrels/train.tsv",),

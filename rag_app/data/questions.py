@@ -13,8 +13,8 @@ from rag_app.data.records import Question as Question
 from rag_app.data.records import RetrievalData as RetrievalData
 from rag_app.data.sources import NAMED, all_split_files, file_rows, folder_rows
 from rag_app.documents import load_documents, make_document
+from rag_app.files.tables import QUESTION_NAMES, USUAL_COLUMNS, USUAL_NAMES, Columns, Row, table_records
 from rag_app.korean import normalise
-from rag_app.tables import QUESTION_NAMES, USUAL_COLUMNS, USUAL_NAMES, Columns, Row, table_records
 
 _ID_NAMES = ("guid", "question_id", "id", "_id")
 _ANSWER_NAMES = ("answers", "answer", "is_impossible", "plausible_answers")

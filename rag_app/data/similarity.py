@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rag_app.data.sources import klue_rows, split_files
+from rag_app.files.tables import ROWS, Row, text_encoding
 from rag_app.korean import normalise
-from rag_app.tables import ROWS, Row, text_encoding
 
 MAX_SCORE = 5.0
 """People rate a pair from 0, nothing in common, to 5, the same meaning."""

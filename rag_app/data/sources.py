@@ -6,9 +6,9 @@ from functools import partial
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from rag_app.files.tables import ROWS, Row
 from rag_app.hub import check_dataset
 from rag_app.korean import normalise
-from rag_app.tables import ROWS, Row
 
 _SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
 

@@ -8,8 +8,8 @@ from langchain_core.documents import Document
 from rag_app.data.beir import is_beir
 from rag_app.data.sources import NAMED, file_rows
 from rag_app.documents import make_document
+from rag_app.files.tables import QUESTION_NAMES, ROWS
 from rag_app.korean import Sentence, normalise
-from rag_app.tables import QUESTION_NAMES, ROWS
 
 FEWEST_SENTENCES = 3
 """How many a text needs for one to be cut out of it."""

@@ -10,9 +10,9 @@ from rag_app.conversations import Turn
 from rag_app.evidence import MIN_EVIDENCE, missing_words
 from rag_app.index import Index
 from rag_app.page.article import open_article
+from rag_app.page.compare.why import show_why
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.resources import current_index
-from rag_app.page.why import show_why
 from rag_app.page.words import language, say
 from rag_app.refusal import refusal_html
 from rag_app.rendering import cited_numbers, preview_html, source_html, source_id

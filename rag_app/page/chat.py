@@ -19,11 +19,11 @@ from rag_app.page import history, resources
 from rag_app.page.answering import Answer, Request
 from rag_app.page.cards import show_sources
 from rag_app.page.choices import Choices, choose, filter_words, metadata_filter
+from rag_app.page.feedback.thumbs import right_article, show_thumbs
 from rag_app.page.frame import ask_box
 from rag_app.page.history import Current, answers
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.suggestions import suggestions
-from rag_app.page.thumbs import right_article, show_thumbs
 from rag_app.page.views import open_view
 from rag_app.page.words import language, say
 from rag_app.rendering import answer_markdown, escape_markdown

@@ -6,7 +6,7 @@ import streamlit as st
 
 from rag_app.filters import Filter
 from rag_app.index import Index
-from rag_app.page.chat_model_choice import choose_chat_model
+from rag_app.page.chat_model.choice import choose_chat_model
 from rag_app.page.resources import Facets
 from rag_app.page.scope import Scope, choose_scope
 from rag_app.page.words import say

@@ -7,8 +7,8 @@ import streamlit as st
 
 from rag_app.conversations import Conversation, Conversations, Summary, Turn, new_id, short_title
 from rag_app.page.answering import Answers
+from rag_app.page.feedback.thumbs import feedback_store
 from rag_app.page.problems import show_error
-from rag_app.page.thumbs import feedback_store
 from rag_app.page.words import language, say
 from rag_app.rendering import escape_markdown
 from rag_app.settings import Settings

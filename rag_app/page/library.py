@@ -8,9 +8,9 @@ from typing import Any
 
 import streamlit as st
 
+from rag_app.corpus.index_folders import delete_index, new_index_folder, rename_index, size_on_disk
 from rag_app.generations import MANIFEST, is_index
-from rag_app.index_folders import delete_index, new_index_folder, rename_index, size_on_disk
-from rag_app.page.jobs import jobs
+from rag_app.page.corpus.jobs import jobs
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.views import CARRIED
 from rag_app.page.words import say

@@ -10,7 +10,7 @@ from rag_app.embeddings import load_embeddings
 from rag_app.generations import MANIFEST
 from rag_app.index import build_index
 from rag_app.models import serving_backend
-from rag_app.page.corpus import show_first_upload
+from rag_app.page.corpus.view import show_first_upload
 from rag_app.page.frame import show_title
 from rag_app.page.library import choose_index
 from rag_app.page.problems import ERRORS, explain, show_error

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from rag_app.chat_model_errors import ChatModelError
+from rag_app.chat_models.errors import ChatModelError
 from rag_app.language import Say
-from rag_app.page.chat_model_remedies import chat_model_remedy
+from rag_app.page.chat_model.remedies import chat_model_remedy
 from rag_app.page.words import language
 from rag_app.rendering import escape_markdown
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 from langchain_core.language_models import BaseChatModel
 
-from rag_app.chat_models import load_chat_model
+from rag_app.chat_models.loading import load_chat_model
 from rag_app.compressors import RerankingCompressor, load_reranker
 from rag_app.filters import matching_ids
 from rag_app.index import Index, open_index
@@ -71,7 +71,7 @@ def reranker(name: str, backend: Backend | None) -> RerankingCompressor:
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def chat_model(name: str) -> BaseChatModel:
-    """Return the chat model of a name; see `rag_app.chat_models.load_chat_model`."""
+    """Return the chat model of a name; see `rag_app.chat_models.loading.load_chat_model`."""
     return load_chat_model(name, **load_settings().chat_options(name, by_visitor=True))
 
 

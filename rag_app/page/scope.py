@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from rag_app.catalogue import count_articles
+from rag_app.corpus.catalogue import count_articles
 from rag_app.filters import Filter
 from rag_app.index import Index
 from rag_app.page.resources import Facets

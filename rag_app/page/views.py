@@ -35,10 +35,10 @@ class View(NamedTuple):
 
 VIEWS = (
     View("", "대화", "Chat", "rag_app.page.chat:show_chat"),
-    View("compare", "비교", "Compare", "rag_app.page.compare:show_compare", wide=True),
-    View("corpus", "자료", "Articles", "rag_app.page.corpus:show_corpus", wide=True),
-    View("benchmark", "평가", "Benchmark", "rag_app.page.benchmark:show_benchmark", wide=True),
-    View("feedback", "피드백", "Feedback", "rag_app.page.review:show_review", wide=True),
+    View("compare", "비교", "Compare", "rag_app.page.compare.view:show_compare", wide=True),
+    View("corpus", "자료", "Articles", "rag_app.page.corpus.view:show_corpus", wide=True),
+    View("benchmark", "평가", "Benchmark", "rag_app.page.benchmark.view:show_benchmark", wide=True),
+    View("feedback", "피드백", "Feedback", "rag_app.page.feedback.view:show_review", wide=True),
 )
 
 

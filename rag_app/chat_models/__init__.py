@@ -1,0 +1,1 @@
+"""Chat models: named, reached, tried out, and explained where they fail."""

@@ -1,0 +1,1 @@
+"""How searches compare, and why a passage stands where it stands."""

@@ -1,0 +1,256 @@
+"""Files from the visitor's or the server's machine into an index: which files, which columns, which index."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Literal, NamedTuple, get_args
+
+import streamlit as st
+from streamlit.typing import UploadedFile
+
+from rag_app.corpus.indexing_job import IndexingJob, SourceFile, Write, readable_files
+from rag_app.corpus.indexing_writes import building, updating
+from rag_app.embeddings import ModelEmbeddings, load_embeddings
+from rag_app.files.parsing import SUPPORTED_SUFFIXES
+from rag_app.files.tables import Columns
+from rag_app.index import Index
+from rag_app.models import Backend, serving_backend
+from rag_app.page.corpus.column_questions import choose_columns
+from rag_app.page.corpus.jobs import jobs
+from rag_app.page.library import new_folder
+from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.words import say
+from rag_app.rendering import escape_markdown
+from rag_app.settings import Settings
+
+From = Literal["files", "directory", "server"]
+Target = Literal["add", "new", "replace"]
+
+_ROUND = "upload round"  # counts up when files were taken over, so that uploader and name empty
+
+
+class Chosen(NamedTuple):
+    """Files that were chosen, uploaded ones or those of a folder of the server.
+
+    Attributes:
+        uploads: In the memory of this process.
+        folder: A file or folder of the server's machine; empty for uploads.
+        columns: The columns that were chosen for tables, by the file's name.
+        left_out: Names of uploads that are to be left out.
+    """
+
+    uploads: Sequence[UploadedFile] = ()
+    folder: str = ""
+    columns: Mapping[str, Columns] = MappingProxyType({})
+    left_out: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.folder) or any(upload.name not in self.left_out for upload in self.uploads)
+
+
+class Goal(NamedTuple):
+    """What is to become of the files.
+
+    Attributes:
+        path: The index's folder.
+        write: Writes it.
+        prepare: Loads the model that it is built with.
+        whole: Whether a file that cannot be read keeps the index as it is.
+    """
+
+    path: Path
+    write: Write
+    prepare: Callable[[], object] = lambda: None
+    whole: bool = False
+
+
+def show_uploads(path: Path, index: Index | None, settings: Settings) -> None:
+    """Let the visitor choose files and what to do with them; start that.
+
+    Args:
+        path: The index that is chosen.
+        index: The same, open; None if there is none yet.
+        settings: Those of the page.
+    """
+    chosen = _choose_files()
+    goal = _choose_goal(path, index, settings)
+    busy = goal is not None and jobs().is_busy(goal.path)
+    pressed = st.button(
+        say("색인 시작", "Start indexing"),
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=not chosen or goal is None or busy,
+    )
+    if busy:
+        st.caption(say("이 색인에는 이미 작업이 있습니다.", "A job is at work on this index already."))
+    elif not chosen:
+        st.caption(say("먼저 파일이나 폴더를 고르세요.", "Choose files or a folder first."))
+    if pressed and chosen and goal is not None:
+        _start(chosen, goal)
+
+
+def _choose_files() -> Chosen:
+    words = {
+        "files": say("파일", "Files"),
+        "directory": say("폴더", "A folder"),
+        "server": say("서버의 폴더", "A folder of the server"),
+    }
+    kind: From = st.segmented_control(
+        say("무엇을 올릴까요?", "What to upload"),
+        get_args(From),
+        format_func=words.__getitem__,
+        default="files",
+        required=True,
+        key="upload from",
+        persist_state="session",
+    )
+    if kind == "server":
+        folder = st.text_input(
+            say("파일이나 폴더의 경로", "Path of a file or folder"),
+            placeholder="/data/news",
+            key="upload path",
+            help=say(
+                "이 페이지를 돌리는 컴퓨터에 있는 경로입니다. 하위 폴더까지 읽고, 숨은 파일은 지나칩니다.",
+                "On the machine that runs this page. Folders in it are read too, hidden files are not.",
+            ),
+        )
+        return Chosen(folder=folder.strip())
+    uploads = st.file_uploader(
+        say("파일을 여기로 끌어 놓거나 고르세요.", "Drop files here or choose them.")
+        if kind == "files"
+        else say(
+            "폴더를 고르세요. 읽을 수 있는 파일만 올라갑니다.", "Choose a folder. Files that can be read are uploaded."
+        ),
+        type=list(SUPPORTED_SUFFIXES),
+        accept_multiple_files=True if kind == "files" else "directory",
+        key=f"upload {kind} {st.session_state.get(_ROUND, 0)}",
+        help=say(
+            "같은 이름의 파일은 새 판으로 바뀝니다. 읽지 못한 파일은 지금 색인에 있는 판이 그대로 남습니다.",
+            "A file of a name that is there already takes its place. Of one that cannot be read, what is there stays.",
+        ),
+    )
+    columns, left_out = choose_columns(uploads)
+    return Chosen(uploads, "", columns, left_out)
+
+
+def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | None:
+    """Ask what the files are for; None while that is not complete."""
+    if index is None:
+        return _build(path, settings, _choose_model(settings.model, "first model"))
+    name = path.name.lstrip(".")
+    words = {
+        "add": say(f"‘{name}’에 더하기", f"Add to “{name}”"),
+        "new": say("새 색인 만들기", "Make a new index"),
+        "replace": say(f"‘{name}’ 바꾸기", f"Replace “{name}”"),
+    }
+    target: Target = st.radio(
+        say("어디에 넣을까요?", "Where to"),
+        get_args(Target),
+        format_func=lambda choice: escape_markdown(words[choice]),
+        horizontal=True,
+        key="upload target",
+        persist_state="session",
+    )
+    if target == "add":
+        model = escape_markdown(str(index.snapshot.manifest["model"]["name"]))
+        st.caption(
+            say(
+                f"같은 이름의 파일은 새 판으로 바뀝니다. 같은 글은 한 번만 들어갑니다. 임베딩 모델: {model}",
+                f"A file of the same name is replaced. The same text goes in once. Embedding model: {model}",
+            )
+        )
+        return Goal(path, updating(index))
+    if target == "replace":
+        return _replace(path, index, settings)
+    name = st.text_input(
+        say("새 색인의 이름", "Name of the new index"),
+        max_chars=60,
+        key=f"new index name {st.session_state.get(_ROUND, 0)}",
+        placeholder=say("예: 경제 기사 2025", "For example: business 2025"),
+    )
+    model = _choose_model(settings.model, "new model")
+    if not name.strip():
+        return None
+    try:
+        return _build(new_folder(name, settings), settings, model)
+    except FileExistsError:
+        st.warning(say("그 이름의 색인이 이미 있습니다.", "There is an index of that name already."))
+    except ValueError:
+        st.warning(
+            say(
+                "이름에는 글자, 숫자, 빈칸, ‘-’, ‘_’, ‘.’만 쓸 수 있고, 글자나 숫자로 시작해야 합니다.",
+                "A name is made of letters, digits, spaces, '-', '_' and '.', and begins with a letter or digit.",
+            )
+        )
+    return None
+
+
+def _replace(path: Path, index: Index, settings: Settings) -> Goal | None:
+    count = index.snapshot.manifest["documents"]
+    model = _choose_model(str(index.snapshot.manifest["model"]["name"]), "replacing model")
+    whole = st.checkbox(
+        say("읽지 못한 파일이 하나라도 있으면 바꾸지 않기", "Replace nothing if any file cannot be read"), value=True
+    )
+    sure = st.checkbox(
+        say(
+            f"지금 색인의 기사 {count:,}건을 버리고 새로 만듭니다. 다 될 때까지는 지금 색인을 씁니다.",
+            f"Drop the {count:,} articles of this index and build it anew. Until that is done, this one serves.",
+        ),
+        key=f"sure to replace {path} {index.snapshot.manifest['generation']}",
+    )
+    return _build(path, settings, model, replace=True)._replace(whole=whole) if sure else None
+
+
+def _choose_model(default: str, key: str) -> str:
+    name = st.text_input(
+        say("임베딩 모델", "Embedding model"),
+        default,
+        key=key,
+        help=say(
+            "`embedded`는 함께 들어 있는 모델입니다. 모델 폴더나 Hub 이름도 됩니다.",
+            "`embedded` is the model that comes with the package. A model's folder or Hub name works too.",
+        ),
+    )
+    return name.strip() or default
+
+
+def _build(path: Path, settings: Settings, model: str, *, replace: bool = False) -> Goal:
+    load = partial(_load, model, settings.backend)
+    return Goal(path, building(path, load, replace=replace), load)
+
+
+def _load(name: str, backend: Backend | None) -> ModelEmbeddings:
+    return load_embeddings(name, backend=serving_backend(name, backend))
+
+
+def _start(chosen: Chosen, goal: Goal) -> None:
+    uploads = None
+    try:
+        if chosen.folder:
+            sources = [SourceFile(file) for file in readable_files(Path(chosen.folder).expanduser())]
+        else:
+            uploads = TemporaryDirectory(prefix="korean-rag-", ignore_cleanup_errors=True)
+            with st.spinner(say("파일을 옮기는 중입니다…", "Taking the files over…")):
+                sources = _put_down(chosen, Path(uploads.name))
+        jobs().start(IndexingJob(goal.path, sources, goal.write, goal.whole, uploads, goal.prepare))
+    except ERRORS as error:
+        if uploads is not None:
+            uploads.cleanup()
+        show_error(explain(error), str(error))
+        return
+    st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
+    st.rerun()
+
+
+def _put_down(chosen: Chosen, folder: Path) -> list[SourceFile]:
+    """Write uploads to a folder under names of ours; what their owners call them is never a path."""
+    sources = []
+    for number, upload in enumerate(chosen.uploads):
+        if upload.name in chosen.left_out:
+            continue
+        path = folder / f"{number:06d}"
+        path.write_bytes(upload.getbuffer())
+        sources.append(SourceFile(path, upload.name, chosen.columns.get(upload.name, Columns())))
+    return sources

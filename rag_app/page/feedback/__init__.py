@@ -1,0 +1,1 @@
+"""Thumbs below answers, and the view in which feedback is reviewed."""
