@@ -1,6 +1,8 @@
 """Answers in the background: they go on unwatched, are saved, and stop at once."""
 
+import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -11,15 +13,15 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableGenerator
 
 from rag_app.chain import build_chain
-from rag_app.conversations import Turn
+from rag_app.conversations.turn import Turn
 from rag_app.embeddings import load_embeddings
 from rag_app.timing import timed
 from tests.openai_server import OpenAIServer, openai_server
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
-from rag_app.page import answering
-from rag_app.page.answering import Answer, Answers, Request
+from rag_app.page.chat import answering
+from rag_app.page.chat.answering import Answer, Answers, Request
 
 SECONDS = 20
 State = dict[str, Any]
@@ -53,8 +55,6 @@ def _chain(*chunks: State | threading.Event | Exception) -> Runnable[State, Stat
     """Return a chain that says each dictionary, waits for each event and raises each error."""
 
     async def say(_: AsyncIterator[State]) -> AsyncIterator[State]:
-        import asyncio
-
         for chunk in chunks:
             if isinstance(chunk, threading.Event):
                 while not chunk.is_set():
@@ -167,6 +167,14 @@ def test_what_cannot_be_saved_is_answered_and_noted(answers: Answers) -> None:
 
 def test_an_answer_to_a_deleted_conversation_is_given_up(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering, "SAVE_SECONDS", 0.0)
+    submit = asyncio.run_coroutine_threadsafe
+
+    def submitted_late(*arguments: Any) -> Any:  # as where the loop is faster than whoever asks
+        made = submit(*arguments)
+        time.sleep(0.1)
+        return made
+
+    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", submitted_late)
     answer = _start(answers, lambda: _chain({"answer": "반"}, threading.Event()), _Kept(KeyError("gone")))
     _wait(answer)
     assert answer.turn.stopped

@@ -17,9 +17,9 @@ from rag_app.compressors import CrossEncoderCompressor, LinearCompressor, TopN, 
 from rag_app.documents import searchable_text
 from rag_app.evidence import gather_evidence
 from rag_app.models import load_cross_encoder
+from rag_app.rendering.score_table import scores_html
 from rag_app.reranking.cross_encoders import TorchCrossEncoder
 from rag_app.reranking.early_stop import EarlyStop, write_early_stop
-from rag_app.score_table import scores_html
 from rag_app.stages import with_stage
 
 

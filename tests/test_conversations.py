@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 
-from rag_app.conversations import TITLE_CHARS, VERSION, Conversations, Turn
+from rag_app.conversations.store import TITLE_CHARS, VERSION, Conversations
+from rag_app.conversations.turn import Turn
 
 ARTICLE = Document(
     id="a#0",

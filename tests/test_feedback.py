@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 
 from eval.health.questions import question_key
 from rag_app import cli
-from rag_app.conversations import Turn
+from rag_app.conversations.turn import Turn
 from rag_app.data import load_retrieval_data
 from rag_app.documents import make_document
 from rag_app.feedback.entries import Entry, answering_sentence, choose_right, decide, rate

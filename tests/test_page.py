@@ -12,15 +12,16 @@ from rag_app.data import load_retrieval_data, sample_documents
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.index import build_index, open_index
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import load_settings
 from tests.openai_server import openai_server
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
 import streamlit_app
-from rag_app.conversations import Conversations, Turn
-from rag_app.page.chat import _history
+from rag_app.conversations.store import Conversations
+from rag_app.conversations.turn import Turn
+from rag_app.page.chat.view import _history
 from rag_app.page.problems import REMEDIES, explain
 from rag_app.page.suggestions import COUNT
 

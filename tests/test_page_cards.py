@@ -6,8 +6,8 @@ from langchain_core.documents import Document
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
-from rag_app.conversations import Turn
-from rag_app.page import cards
+from rag_app.conversations.turn import Turn
+from rag_app.page.chat import cards
 
 
 def turn(*cited: bool, **state: Any) -> Turn:

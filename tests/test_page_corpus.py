@@ -16,9 +16,9 @@ pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
 import streamlit as st
 
+from rag_app.page.chat.scope import Scope
 from rag_app.page.corpus.file_problems import BROKEN, REASONS, explain_file
 from rag_app.page.corpus.jobs import files_html, jobs
-from rag_app.page.scope import Scope
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rag_app.conversations import Turn
+from rag_app.conversations.turn import Turn
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.feedback.entries import choose_right, rate
 from rag_app.feedback.store import FILE_NAME, Counts, Feedback
 from rag_app.index import build_index
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.retrieval import HybridRetriever
 
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
@@ -63,7 +63,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def below_an_answer() -> None:
     import streamlit as st
 
-    from rag_app.conversations import Turn
+    from rag_app.conversations.turn import Turn
     from rag_app.page.feedback.thumbs import right_article, show_thumbs
     from rag_app.page.resources import current_index
     from rag_app.settings import load_settings

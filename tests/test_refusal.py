@@ -1,7 +1,7 @@
 import pytest
 
 from rag_app.language import Say
-from rag_app.refusal import refusal_html
+from rag_app.rendering.refusal import refusal_html
 
 KO, EN = Say("ko"), Say("en")
 

@@ -2,19 +2,17 @@ import pytest
 from langchain_core.documents import Document
 
 from rag_app.language import Say
-from rag_app.rendering import (
+from rag_app.rendering.answer import answer_markdown, cited_numbers, source_id
+from rag_app.rendering.sources import (
     EXCERPT_CHARS,
-    answer_markdown,
     best_quote,
-    cited_numbers,
     excerpt_html,
-    highlight_html,
     position,
     preview_html,
     quote_spans,
     source_html,
-    source_id,
 )
+from rag_app.rendering.text import highlight_html
 
 
 @pytest.mark.parametrize(

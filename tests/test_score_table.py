@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from rag_app.language import Say
-from rag_app.score_table import scores_html, standings_html
+from rag_app.rendering.score_table import scores_html, standings_html
 
 STAGES: dict[str, dict[str, Any]] = {
     "lexical": {"rank": 2, "score": 9.5, "coverage": 0.41},

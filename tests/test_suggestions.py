@@ -3,11 +3,11 @@
 import pytest
 from langchain_core.documents import Document
 
+from rag_app.conversations.suggestions import recent_articles, suggest, suggestion
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.index import build_index
 from rag_app.korean import analyzer
-from rag_app.suggestions import recent_articles, suggest, suggestion
 
 
 def _article(text: str, **metadata: str) -> Document:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_app.text_blocks import BLOCK_CHARS, Run, marked_blocks
+from rag_app.rendering.text_blocks import BLOCK_CHARS, Run, marked_blocks
 
 TEXT = "첫 문단이다. 둘째 문장.\n\n셋째 문장이다.\n넷째 문장."
 

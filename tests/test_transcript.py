@@ -3,9 +3,10 @@
 import pytest
 from langchain_core.documents import Document
 
-from rag_app.conversations import Conversation, Turn
+from rag_app.conversations.store import Conversation
+from rag_app.conversations.transcript import file_name, to_markdown
+from rag_app.conversations.turn import Turn
 from rag_app.language import Say
-from rag_app.transcript import file_name, to_markdown
 
 MOON = Document(
     "지구는 해를 돈다. 달은 <b>지구</b>를 돈다.",

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, get_args
 
 from langchain_core.documents import Document
 
-from rag_app.conversations import Turn
+from rag_app.conversations.turn import Turn
 from rag_app.extractive import rank_sentences
 from rag_app.korean import normalise
 

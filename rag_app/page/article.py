@@ -7,8 +7,9 @@ from langchain_core.documents import Document
 
 from rag_app.index import Index
 from rag_app.page.words import language, say
-from rag_app.rendering import best_quote, escape_markdown, headline, origin_html, quote_spans
-from rag_app.text_blocks import marked_blocks
+from rag_app.rendering.sources import best_quote, headline, origin_html, quote_spans
+from rag_app.rendering.text import escape_markdown
+from rag_app.rendering.text_blocks import marked_blocks
 from rag_app.whole_article import in_article, spans_in_article
 
 _reader = st.components.v2.component(

@@ -14,7 +14,7 @@ from rag_app.page.corpus.jobs import jobs
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.views import CARRIED
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
 
 _CHOICE = "index"  # also its name in the address

@@ -8,7 +8,7 @@ from rag_app.chat_models.errors import ChatModelError
 from rag_app.language import Say
 from rag_app.page.chat_model.remedies import chat_model_remedy
 from rag_app.page.words import language
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 
 ERRORS = (OSError, ValueError, ImportError)
 """What a visitor can do something about. Any other exception is a bug and looks like one."""

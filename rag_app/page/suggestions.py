@@ -4,10 +4,10 @@ from typing import Any
 
 import streamlit as st
 
+from rag_app.conversations.suggestions import recent_articles, suggest
 from rag_app.data import load_retrieval_data
 from rag_app.index import Index
 from rag_app.korean import analyzer
-from rag_app.suggestions import recent_articles, suggest
 
 COUNT = 4
 """How many questions are suggested."""

@@ -34,7 +34,7 @@ class View(NamedTuple):
 
 
 VIEWS = (
-    View("", "대화", "Chat", "rag_app.page.chat:show_chat"),
+    View("", "대화", "Chat", "rag_app.page.chat.view:show_chat"),
     View("compare", "비교", "Compare", "rag_app.page.compare.view:show_compare", wide=True),
     View("corpus", "자료", "Articles", "rag_app.page.corpus.view:show_corpus", wide=True),
     View("benchmark", "평가", "Benchmark", "rag_app.page.benchmark.view:show_benchmark", wide=True),

@@ -9,7 +9,7 @@ from rag_app.benchmark.runs import Run, Runs
 from rag_app.page.benchmark.order import duration
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 
 _PHASES = {
     "loading": ("자료와 모델을 읽는 중입니다", "Reading data and models"),

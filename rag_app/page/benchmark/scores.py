@@ -11,7 +11,7 @@ from rag_app.benchmark.runs import Run, Runs, compare_reports
 from rag_app.page.benchmark.plots import interval_plot, latency_plot, measure_words, stage_plot
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 
 PUBLISHED = (("base", 0.875), ("tuned", 0.951), ("tuned+rerank", 0.977))
 """The hit rate@10 that the tutorial published, on KLUE-MRC and with its own models."""

@@ -13,7 +13,7 @@ from rag_app.chat_models.servers import is_address, same_server
 from rag_app.page import resources
 from rag_app.page.problems import ERRORS, detail_of, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
 
 _CHECK = "chat_model_check"

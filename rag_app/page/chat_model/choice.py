@@ -12,7 +12,7 @@ from rag_app.page.chat_model.check import forget_check, show_check, show_key, st
 from rag_app.page.chat_model.fields import show_fields
 from rag_app.page.problems import explain
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import NONE, Settings, name_or_none
 
 CHOSEN = "chat_model"

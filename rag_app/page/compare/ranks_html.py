@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 
 from rag_app.explaining.comparison import Answer, Move, article_id, move
 from rag_app.page.words import say
-from rag_app.score_table import STAGES
+from rag_app.rendering.score_table import STAGES
 
 TIMED = {
     "encode": ("질문 벡터", "question vector"),

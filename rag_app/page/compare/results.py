@@ -20,7 +20,7 @@ from rag_app.page.compare.comparing import SHOWN, Comparison, System
 from rag_app.page.compare.ranks_html import dropped_html, place_html, ranks_table_html, slope_html, times_html, title_of
 from rag_app.page.compare.why import show_why
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
 
 AGAIN = "compare again"

@@ -18,7 +18,7 @@ from rag_app.page.library import known_indexes
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.suggestions import suggestions
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings, name_or_none
 
 MOST = 3

@@ -24,7 +24,7 @@ from rag_app.page.compare.why_html import (
 )
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.retrieval import WEIGHTS
 from rag_app.settings import Settings
 

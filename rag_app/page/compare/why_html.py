@@ -6,7 +6,7 @@ from html import escape
 from rag_app.explaining.explanation import FIRST_STAGE, Contribution, Explanation, FusionMatch, RerankMatch
 from rag_app.explaining.word_matches import Span, Spans, WordMatch
 from rag_app.page.words import say
-from rag_app.score_table import STAGES
+from rag_app.rendering.score_table import STAGES
 
 PART_WORDS = {
     "bigrams_passage": ("글자쌍: 단락 전체 (BM25)", "letter pairs, whole passage (BM25)"),

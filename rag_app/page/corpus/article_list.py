@@ -12,7 +12,7 @@ from rag_app.page.article import open_article
 from rag_app.page.corpus.jobs import jobs
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 
 PAGE = 50
 NAMED = 10

@@ -10,7 +10,7 @@ from streamlit.typing import UploadedFile
 from rag_app.files.column_choice import HEAD, UnclearColumns, unclear_columns
 from rag_app.files.tables import Columns
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 
 
 def choose_columns(uploads: Sequence[UploadedFile]) -> tuple[dict[str, Columns], frozenset[str]]:

@@ -12,7 +12,7 @@ from rag_app.files.spreadsheets import spreadsheet_csv
 from rag_app.page.corpus.file_problems import explain_file
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 
 SHOWN = 100
 """The most files that are listed on the page; the table to be downloaded holds all."""

@@ -16,7 +16,7 @@ from rag_app.page.corpus.article_list import article_rows
 from rag_app.page.library import bytes_words
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 
 
 def show_overview(index: Index) -> None:

@@ -22,7 +22,7 @@ from rag_app.page.corpus.jobs import jobs
 from rag_app.page.library import new_folder
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
 
 From = Literal["files", "directory", "server"]

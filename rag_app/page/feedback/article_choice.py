@@ -9,7 +9,7 @@ from rag_app.index import Index
 from rag_app.korean import normalise
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.retrieval import HybridRetriever
 
 FOUND = 8

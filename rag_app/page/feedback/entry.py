@@ -17,7 +17,7 @@ from rag_app.page.feedback.article_choice import choose_article, details, headli
 from rag_app.page.feedback.thumbs import REASONS, THUMBS, note_right, tell
 from rag_app.page.problems import ERRORS
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown, highlight_html
+from rag_app.rendering.text import escape_markdown, highlight_html
 
 NAMES: dict[State, tuple[str, str]] = {
     "new": ("새로 온 것", "New"),

@@ -6,14 +6,14 @@ from dataclasses import replace
 import streamlit as st
 from langchain_core.documents import Document
 
-from rag_app.conversations import Turn
+from rag_app.conversations.turn import Turn
 from rag_app.feedback.entries import Entry, Reason, Thumb, answering_sentence, choose_right, quoted_sentence, rate
 from rag_app.feedback.store import FILE_NAME, Feedback
 from rag_app.index import Index
 from rag_app.page.feedback.article_choice import choose_article, headline
 from rag_app.page.problems import ERRORS, explain
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings, load_settings
 
 THUMBS: dict[Thumb, tuple[str, str, str]] = {

@@ -12,7 +12,7 @@ from rag_app.page.feedback.entry import NAMES, review_entry, show_entry
 from rag_app.page.feedback.thumbs import THUMBS, feedback_store
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
 
 PER_PAGE = 10

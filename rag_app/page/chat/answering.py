@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
-from rag_app.conversations import Turn
+from rag_app.conversations.turn import Turn
 from rag_app.timing import stage_times
 
 AT_ONCE = 8
@@ -83,8 +83,10 @@ class Answer:
 
     def stop(self) -> None:
         """Stop it, wherever it is: what has come stays. Does nothing once it has ended."""
-        if self._made is not None:
-            self._made.cancel()
+        with self._changed:
+            made = self._made
+        if made is not None:
+            made.cancel()
 
     def wait(self) -> None:
         """Return when it has ended."""
@@ -139,8 +141,10 @@ class Answers:
 
     def start(self, request: Request) -> Answer:
         """Begin to answer and return at once."""
-        answer = self._running[request.turn.id] = Answer(request)
-        answer._made = asyncio.run_coroutine_threadsafe(self._make(answer), self._loop)
+        answer = Answer(request)
+        with answer._changed:  # whoever stops it, even its own first save, has to find what there is to stop
+            self._running[request.turn.id] = answer
+            answer._made = asyncio.run_coroutine_threadsafe(self._make(answer), self._loop)
         return answer
 
     def get(self, turn_id: str) -> Answer | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 from langchain_core.documents import Document
 
-from rag_app.conversations import Turn
+from rag_app.conversations.turn import Turn
 from rag_app.evidence import MIN_EVIDENCE, missing_words
 from rag_app.index import Index
 from rag_app.page.article import open_article
@@ -14,8 +14,9 @@ from rag_app.page.compare.why import show_why
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.resources import current_index
 from rag_app.page.words import language, say
-from rag_app.refusal import refusal_html
-from rag_app.rendering import cited_numbers, preview_html, source_html, source_id
+from rag_app.rendering.answer import cited_numbers, source_id
+from rag_app.rendering.refusal import refusal_html
+from rag_app.rendering.sources import preview_html, source_html
 from rag_app.settings import load_settings
 
 NEAREST = 3
@@ -33,8 +34,8 @@ Actions = Callable[[Document], None]
 def show_sources(turn: Turn, index: Index, *, actions: Actions | None = None, preview: bool = False) -> None:
     """Show the sources of a turn: those its answer cites as cards, the others folded.
 
-    The citations in the answer lead to the cards; see `rag_app.rendering.answer_markdown`. Where the evidence was too
-    weak for an answer it says so, says what to do, and shows the nearest articles.
+    The citations in the answer lead to the cards; see `rag_app.rendering.answer.answer_markdown`. Where the evidence
+    was too weak for an answer it says so, says what to do, and shows the nearest articles.
 
     Args:
         turn: At rest, or with ``preview`` while its answer is being written.

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 from langchain_core.documents import Document
 
-from rag_app.conversations import Conversation, Turn
+from rag_app.conversations.store import Conversation
+from rag_app.conversations.turn import Turn
 from rag_app.korean import normalise
 from rag_app.language import Say
-from rag_app.rendering import web_link
+from rag_app.rendering.text import web_link
 
 _MARKER = re.compile(r"(\[\d{1,3}\])")
 _MARKUP = re.compile(r"[\\`*_\[\]<>#|~$&]|:(?=//)")

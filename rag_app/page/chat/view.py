@@ -11,22 +11,25 @@ from langchain_core.runnables import Runnable
 from streamlit.delta_generator import DeltaGenerator
 
 from rag_app.chain import build_chain
-from rag_app.conversations import Conversations, Turn
+from rag_app.conversations.store import Conversations
+from rag_app.conversations.turn import Turn
 from rag_app.index import Index
 from rag_app.korean import normalise
 from rag_app.language import Lang, Say, language_of
-from rag_app.page import history, resources
-from rag_app.page.answering import Answer, Request
-from rag_app.page.cards import show_sources
-from rag_app.page.choices import Choices, choose, filter_words, metadata_filter
+from rag_app.page import resources
+from rag_app.page.chat import history
+from rag_app.page.chat.answering import Answer, Request
+from rag_app.page.chat.cards import show_sources
+from rag_app.page.chat.choices import Choices, choose, filter_words, metadata_filter
+from rag_app.page.chat.history import Current, answers
 from rag_app.page.feedback.thumbs import right_article, show_thumbs
 from rag_app.page.frame import ask_box
-from rag_app.page.history import Current, answers
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.suggestions import suggestions
 from rag_app.page.views import open_view
 from rag_app.page.words import language, say
-from rag_app.rendering import answer_markdown, escape_markdown
+from rag_app.rendering.answer import answer_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.retrieval import build_retriever
 from rag_app.settings import Settings
 

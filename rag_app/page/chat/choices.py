@@ -6,11 +6,11 @@ import streamlit as st
 
 from rag_app.filters import Filter
 from rag_app.index import Index
+from rag_app.page.chat.scope import Scope, choose_scope
 from rag_app.page.chat_model.choice import choose_chat_model
 from rag_app.page.resources import Facets
-from rag_app.page.scope import Scope, choose_scope
 from rag_app.page.words import say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings, name_or_none
 
 MAX_SOURCES, MAX_CANDIDATES = 20, 200

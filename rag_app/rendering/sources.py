@@ -1,92 +1,20 @@
-"""Documents and answers as HTML and Markdown for a page: all they hold is shown as text, never run or fetched."""
+"""Sources as HTML for a page: where each is from, its quoted sentences, and why it was found."""
 
 import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import PurePath
 from typing import Any
-from urllib.parse import urlsplit
 
 from langchain_core.documents import Document
 
 from rag_app.language import KOREAN, Say
-from rag_app.score_table import scores_html, standings_html
+from rag_app.rendering.answer import source_id
+from rag_app.rendering.score_table import scores_html, standings_html
+from rag_app.rendering.text import highlight_html, web_link
 
 EXCERPT_CHARS = 60
 """How many characters of a passage an excerpt shows before and after the quoted sentence."""
-_MARKUP = frozenset("\\`*_{}[]()<>#+-.!|~$:=&")  # Streamlit's Markdown knows formulas, colours and bare addresses
-_MARKER = re.compile(r"( ?\[\d{1,3}\])")
-_FREE_MARKER = re.compile(r"((?: |(?<!\S))\[\d{1,3}\])(?!\S)")
-"""Of a marker that stands free: in an answer of quoted sentences one inside a sentence is the article's own."""
-
-
-def highlight_html(text: str, *spans: tuple[int, int]) -> str:
-    """Return a text as HTML with ``text[start:end]`` of each span marked; spans are in order and do not overlap."""
-    parts, at = [], 0
-    for start, end in spans:
-        if text[start:end]:
-            parts += [escape(text[at:start]), f"<mark>{escape(text[start:end])}</mark>"]
-            at = end
-    return "".join([*parts, escape(text[at:])])
-
-
-def web_link(url: object) -> str:
-    """Return an http(s) address as it is, anything else as an empty string."""
-    try:
-        parts = urlsplit(str(url))
-    except ValueError:
-        return ""
-    return str(url) if parts.scheme in {"http", "https"} and parts.hostname else ""
-
-
-def escape_markdown(text: str, keep: str = "") -> str:
-    """Return Markdown that shows a text as it is, except that the punctuation in ``keep`` keeps its meaning."""
-    return "".join(f"\\{c}" if c in _MARKUP and c not in keep else c for c in text)
-
-
-def source_id(anchor: str, number: int | str) -> str:
-    """Return the id that the card of a source has on the page.
-
-    Args:
-        anchor: The id of the turn.
-        number: The source's citation.
-    """
-    return f"source-{anchor}-{number}"
-
-
-def answer_markdown(piece: str, *, written: bool, anchor: str = "", say: Say = KOREAN) -> str:
-    """Return a piece of an answer as Markdown, in which its citation markers lead to their sources.
-
-    If a model wrote it there is emphasis and there are lists. Everything else is text. Else "3~5도, 7~9도" would be
-    struck through, a price in dollars become a formula, and an image in an article or a model's answer would be
-    fetched.
-
-    Args:
-        piece: A piece of it, or all. No marker is cut in two.
-        written: A chat model wrote it; otherwise it quotes sentences, and markers inside those are their own.
-        anchor: The id of the turn whose sources the markers lead to, see `source_id`; empty for markers that only
-            stand out.
-        say: The language in which a screen reader is told what a marker is.
-    """
-    keep = "*-." if written else ""
-    return "".join(
-        _citation_markdown(part, anchor, say) if number % 2 else escape_markdown(part, keep)
-        for number, part in enumerate((_MARKER if written else _FREE_MARKER).split(piece))
-    )
-
-
-def _citation_markdown(marker: str, anchor: str, say: Say) -> str:
-    space, number = marker[: marker.index("[")], marker.strip(" []")
-    if not anchor:
-        return f"{space}:blue[**{escape_markdown(f'[{number}]')}**]"
-    # It stays on the line of what it supports. What is :small is hidden by page.css from all but screen readers.
-    space = "\u00a0" if space else ""
-    return f"{space}[:small[{say('출처', 'Source')}] {number}](#{source_id(anchor, number)})"
-
-
-def cited_numbers(answer: str, *, written: bool = True) -> set[int]:
-    """Return the numbers in the citation markers of an answer, as `answer_markdown` takes them."""
-    return {int(marker.strip(" []")) for marker in (_MARKER if written else _FREE_MARKER).findall(answer)}
 
 
 def excerpt_html(text: str, *spans: tuple[int, int]) -> str:

@@ -5,14 +5,15 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import streamlit as st
 
-from rag_app.conversations import Conversation, Conversations, Summary, Turn, new_id, short_title
-from rag_app.page.answering import Answers
+from rag_app.conversations.store import Conversation, Conversations, Summary, short_title
+from rag_app.conversations.transcript import file_name, to_markdown
+from rag_app.conversations.turn import Turn, new_id
+from rag_app.page.chat.answering import Answers
 from rag_app.page.feedback.thumbs import feedback_store
 from rag_app.page.problems import show_error
 from rag_app.page.words import language, say
-from rag_app.rendering import escape_markdown
+from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
-from rag_app.transcript import file_name, to_markdown
 
 LISTED = 50
 """How many conversations the list shows."""

@@ -1,0 +1,1 @@
+"""Conversations: kept, exported, and how one can begin."""

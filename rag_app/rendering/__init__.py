@@ -1,0 +1,1 @@
+"""Answers, sources and texts as HTML and Markdown for a page."""

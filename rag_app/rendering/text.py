@@ -1,0 +1,30 @@
+"""Texts as HTML and Markdown that shows them as they are: nothing in them is run or fetched."""
+
+from html import escape
+from urllib.parse import urlsplit
+
+_MARKUP = frozenset("\\`*_{}[]()<>#+-.!|~$:=&")  # Streamlit's Markdown knows formulas, colours and bare addresses
+
+
+def highlight_html(text: str, *spans: tuple[int, int]) -> str:
+    """Return a text as HTML with ``text[start:end]`` of each span marked; spans are in order and do not overlap."""
+    parts, at = [], 0
+    for start, end in spans:
+        if text[start:end]:
+            parts += [escape(text[at:start]), f"<mark>{escape(text[start:end])}</mark>"]
+            at = end
+    return "".join([*parts, escape(text[at:])])
+
+
+def web_link(url: object) -> str:
+    """Return an http(s) address as it is, anything else as an empty string."""
+    try:
+        parts = urlsplit(str(url))
+    except ValueError:
+        return ""
+    return str(url) if parts.scheme in {"http", "https"} and parts.hostname else ""
+
+
+def escape_markdown(text: str, keep: str = "") -> str:
+    """Return Markdown that shows a text as it is, except that the punctuation in ``keep`` keeps its meaning."""
+    return "".join(f"\\{c}" if c in _MARKUP and c not in keep else c for c in text)
