@@ -92,7 +92,7 @@ def test_files_of_every_format_become_an_index_that_can_be_asked(visit: Visit, s
 
 def test_articles_are_found_and_deleted_and_indexes_are_kept(visit: Visit, shot: Shot, tmp_path: Path) -> None:
     page = visit(path="corpus")
-    page.get_by_role("heading", name="달별 기사").or_(page.get_by_role("heading", name="날짜별 기사")).wait_for()
+    page.get_by_role("heading", name="월별 기사 수").or_(page.get_by_role("heading", name="날짜별 기사 수")).wait_for()
     page.get_by_test_id("stVegaLiteChart").first.locator("canvas, svg").first.wait_for()
     page.get_by_text("분야별 기사: 표").click()
     page.get_by_role("cell", name="경제").wait_for()

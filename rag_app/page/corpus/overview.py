@@ -14,7 +14,7 @@ from rag_app.generations import MANIFEST
 from rag_app.index import Index
 from rag_app.page.corpus.article_list import article_rows
 from rag_app.page.library import bytes_words
-from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.problems import ERRORS, show_error, show_explained
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 
@@ -26,11 +26,11 @@ def show_overview(index: Index) -> None:
     if not overview.articles:
         st.info(say("이 색인에는 기사가 없습니다. ‘올리기’에서 넣으세요.", "There are no articles. Upload some."))
     periods = {
-        "day": say("날짜별 기사", "Articles by day"),
-        "month": say("달별 기사", "Articles by month"),
-        "year": say("해별 기사", "Articles by year"),
+        "day": say("날짜별 기사 수", "Articles by day"),
+        "month": say("월별 기사 수", "Articles by month"),
+        "year": say("연도별 기사 수", "Articles by year"),
     }
-    _show_bars(periods[overview.period], overview.times, say("때", "When"))
+    _show_bars(periods[overview.period], overview.times, say("날짜", "Date"))
     left, right = st.columns(2)
     with left:
         _show_bars(say("분야별 기사", "Articles by section"), overview.sections, say("분야", "Section"), across=True)
@@ -39,7 +39,7 @@ def show_overview(index: Index) -> None:
     with right:
         _show_bars(say("매체별 기사", "Articles by outlet"), overview.outlets, say("매체", "Outlet"), across=True)
         cuts = [("10+" if number == "10" else number, count) for number, count in overview.cuts]
-        _show_bars(say("기사가 나뉜 단락 수", "Passages per article"), cuts, say("단락", "Passages"), across=True)
+        _show_bars(say("기사별 단락 수", "Passages per article"), cuts, say("단락", "Passages"), across=True)
     _show_index(index)
 
 
@@ -137,7 +137,7 @@ def _show_check(path: Path, generation: int) -> None:
     elif error := future.exception():
         if not isinstance(error, ERRORS):
             raise error
-        show_error(explain(error), str(error))
+        show_explained(error)
     elif problems := future.result():
         show_error(
             say("색인에 문제가 있습니다. 다시 만드세요.", "Something is wrong. Build it anew."), " ".join(problems)
