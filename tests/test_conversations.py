@@ -2,11 +2,13 @@
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from langchain_core.documents import Document
 
+from rag_app import sqlite_files
 from rag_app.conversations.store import TITLE_CHARS, VERSION, Conversations
 from rag_app.conversations.turn import Turn
 
@@ -170,14 +172,14 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
 def test_a_full_disk_is_an_os_error_and_loses_nothing(store: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
     id_ = store.create("가")
     store.save(id_, _turn("가"))
-    prepare = Conversations._prepare
+    prepare = sqlite_files._prepare
 
-    def small(self: Conversations, database: sqlite3.Connection) -> None:
-        prepare(self, database)
+    def small(database: sqlite3.Connection, *details: Any) -> None:
+        prepare(database, *details)
         (pages,) = database.execute("PRAGMA page_count").fetchone()
         database.execute(f"PRAGMA max_page_count = {pages}")
 
-    monkeypatch.setattr(Conversations, "_prepare", small)
+    monkeypatch.setattr(sqlite_files, "_prepare", small)
     with pytest.raises(OSError, match="full"):
         store.save(id_, _turn("나", answer="긴 답 " * 100_000))
     assert [turn.question for turn in store.open(id_).turns] == ["가"]

@@ -71,7 +71,7 @@ def below_an_answer() -> None:
     index = current_index(load_settings().index, None)
     documents = list(index.snapshot.store.documents.values())
     cited = [d.model_copy(update={"metadata": {**d.metadata, "cited": n == 0}}) for n, d in enumerate(documents[:3])]
-    turn = Turn("비가 오나요?", id="t1", documents=cited, finished=True, chat_model="모델")
+    turn = Turn("비가 오나요?", id="t1", documents=cited, finished=True, chat_model="모델", reranker="다시")
     show_thumbs(turn, index, "c1")
     draw = right_article(turn, index, "c1")
     for document in cited:
@@ -119,7 +119,7 @@ def test_a_thumb_is_kept_changed_and_taken_back(feedback: Feedback, searches: li
     assert entry is not None
     assert (entry.thumb, entry.conversation, len(entry.shown)) == ("up", "c1", 3)
     assert entry.right == entry.shown[0].doc_id, "the only article that is cited"
-    assert entry.models == {"embeddings": "embedded", "chat": "모델"}
+    assert entry.models == {"embeddings": "embedded", "reranker": "다시", "chat": "모델"}
     assert not app.button, "a good answer asks for nothing"
     again = shown(below_an_answer)
     assert again.button_group(key="thumb t1").value == "up", "a reload finds it"

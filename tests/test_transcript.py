@@ -48,6 +48,13 @@ def test_a_turn_has_its_question_what_was_searched_its_answer_and_the_sources_it
     )
 
 
+def test_what_an_article_has_in_brackets_cites_nothing_and_a_path_stays_at_home() -> None:
+    report = Document("각주 3[2]은 없다.", metadata={"path": "/home/somebody/보고서.pdf"})
+    text = _markdown(Turn("?", answer="“각주 3[2]은 없다.” [1]", documents=[report, OTHER], finished=True))
+    assert "**출처**\n\n1. 보고서.pdf\n" in text
+    assert "다른 기사" not in text
+
+
 def test_a_refusal_lists_the_nearest_articles_without_links_that_run() -> None:
     text = _markdown(Turn("?", answer="없습니다", documents=[OTHER], refused=True, finished=True), lang="en")
     assert "**Nearest articles**\n\n1. 다른 기사" in text

@@ -86,21 +86,6 @@ def went_wrong(asked: AskedQuestions, system: str, wrong: Wrong) -> list[Asked]:
     return [question for question in asked.questions if 1 < question.ranks[system] <= asked.shown]
 
 
-def relevant_ids(report: Path, protocol: str) -> frozenset[str]:
-    """Return the doc_ids that answer any question of a protocol.
-
-    Raises:
-        FileNotFoundError: The report does not say.
-        ValueError: It is broken.
-    """
-    path = report / "questions" / f"{protocol}.jsonl"
-    try:
-        records = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line]
-        return frozenset(doc_id for record in records for doc_id in record["relevant"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error!r}. Run the benchmark again") from error
-
-
 def _asked(record: Mapping[str, Any], systems: Sequence[str], passages: Sequence[Sequence[str]]) -> Asked:
     return Asked(
         next((value for name, value in record["properties"] if name == "id"), ""),

@@ -1,20 +1,20 @@
 """Conversations: questions, answers and their sources, kept in a SQLite file."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from rag_app.conversations.turn import Turn, new_id, now
+from rag_app.sqlite_files import Tables, connected, writing
 
 VERSION = 1
 """Of the tables, kept in the file's ``user_version``."""
 TITLE_CHARS = 80
-_BUSY_SECONDS = 5.0
-_SCHEMA = f"""
-    BEGIN IMMEDIATE;
+_TABLES = Tables(
+    "conversations",
+    VERSION,
+    """
     CREATE TABLE IF NOT EXISTS conversation (
         id TEXT PRIMARY KEY, owner TEXT NOT NULL, title TEXT NOT NULL, changed TEXT NOT NULL, revision INTEGER NOT NULL
     ) STRICT;
@@ -26,9 +26,9 @@ _SCHEMA = f"""
         body TEXT NOT NULL
     ) STRICT;
     CREATE INDEX IF NOT EXISTS turn_by_conversation ON turn (conversation, place);
-    PRAGMA user_version = {VERSION};
-    COMMIT;
-"""
+    """,
+    file_options="PRAGMA journal_mode = WAL;",  # readers go on while somebody writes
+)
 
 
 class Summary(NamedTuple):
@@ -76,7 +76,7 @@ class Conversations:
     def create(self, title: str, id_: str = "") -> str:
         """Begin a conversation and return its id: the one given, a new one by default; one that is there stays."""
         id_ = id_ or new_id()
-        with self._writing() as database:
+        with writing(self.path, _TABLES) as database:
             database.execute(
                 "INSERT OR IGNORE INTO conversation VALUES (?, ?, ?, ?, 0)",
                 (id_, self.owner, short_title(title), now()),
@@ -85,7 +85,7 @@ class Conversations:
 
     def list(self, limit: int = -1) -> list[Summary]:
         """Return the conversations, newest first; at most ``limit`` unless that is negative."""
-        with self._connected() as database:
+        with connected(self.path, _TABLES) as database:
             rows = database.execute(
                 "SELECT id, title, changed, (SELECT count(*) FROM turn WHERE conversation = conversation.id)"
                 " FROM conversation WHERE owner = ? ORDER BY changed DESC, rowid DESC LIMIT ?",
@@ -99,7 +99,7 @@ class Conversations:
         Raises:
             KeyError: There is none of this id.
         """
-        with self._connected() as database:
+        with connected(self.path, _TABLES) as database:
             database.execute("BEGIN")  # both look at one state of the file
             row = database.execute(
                 "SELECT title, revision FROM conversation WHERE id = ? AND owner = ?", (id_, self.owner)
@@ -116,7 +116,7 @@ class Conversations:
         Raises:
             KeyError: There is none of this id.
         """
-        with self._connected() as database:
+        with connected(self.path, _TABLES) as database:
             row = database.execute(
                 "SELECT revision FROM conversation WHERE id = ? AND owner = ?", (id_, self.owner)
             ).fetchone()
@@ -133,13 +133,13 @@ class Conversations:
         """
         if not short_title(title):
             raise ValueError("The title is empty. Give the conversation a name.")
-        with self._writing() as database:
+        with writing(self.path, _TABLES) as database:
             self._touch(database, id_)
             database.execute("UPDATE conversation SET title = ? WHERE id = ?", (short_title(title), id_))
 
     def delete(self, id_: str) -> None:
         """Remove a conversation with all its turns; an unknown id changes nothing."""
-        with self._writing() as database:
+        with writing(self.path, _TABLES) as database:
             database.execute("DELETE FROM conversation WHERE id = ? AND owner = ?", (id_, self.owner))
 
     def save(self, id_: str, turn: Turn) -> None:
@@ -149,7 +149,7 @@ class Conversations:
             KeyError: There is no such conversation, or no longer.
         """
         body = turn.to_json()
-        with self._writing() as database:
+        with writing(self.path, _TABLES) as database:
             self._touch(database, id_, now())
             database.execute(
                 "INSERT INTO turn (id, conversation, body) VALUES (?, ?, ?)"
@@ -163,7 +163,7 @@ class Conversations:
         Raises:
             KeyError: There is no such conversation.
         """
-        with self._writing() as database:
+        with writing(self.path, _TABLES) as database:
             self._touch(database, id_, now())
             database.execute(
                 "DELETE FROM turn WHERE conversation = ? AND place >= (SELECT place FROM turn WHERE id = ?)",
@@ -178,47 +178,6 @@ class Conversations:
         )
         if not touched.rowcount:
             raise KeyError(id_)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection whose changes are committed together at the end, or not at all."""
-        with self._connected() as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-            except BaseException:
-                database.rollback()
-                raise
-            database.commit()
-
-    @contextmanager
-    def _connected(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Transactions are begun by hand: else a reader could not hold one state of the file.
-            with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)) as database:
-                self._prepare(database)
-                yield database
-        except sqlite3.OperationalError as error:  # of the disk, of permissions, of locks
-            raise OSError(f"The conversations in {self.path} cannot be read or written: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise ValueError(
-                f"{self.path} is not a file of conversations, or is damaged: {error}. "
-                "Move it away to begin a new one; it is left as it is."
-            ) from error
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA foreign_keys = ON")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version == VERSION:
-            return
-        if version:
-            raise ValueError(
-                f"{self.path} holds conversations of version {version}; this program writes version {VERSION}. "
-                "Use the version of the program that wrote them, or move the file away."
-            )
-        database.execute("PRAGMA journal_mode = WAL")  # readers go on while somebody writes; the file remembers it
-        database.executescript(_SCHEMA)
 
 
 def short_title(text: str) -> str:

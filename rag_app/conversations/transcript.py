@@ -9,6 +9,8 @@ from rag_app.conversations.store import Conversation
 from rag_app.conversations.turn import Turn
 from rag_app.korean import normalise
 from rag_app.language import Say
+from rag_app.rendering.answer import cited_numbers
+from rag_app.rendering.sources import headline
 from rag_app.rendering.text import web_link
 
 _MARKER = re.compile(r"(\[\d{1,3}\])")
@@ -44,7 +46,7 @@ def _turn(turn: Turn, say: Say) -> Iterator[str]:
     if turn.documents:
         kind = say("가까운 기사", "Nearest articles") if turn.refused else say("출처", "Sources")
         yield f"**{kind}**"
-        cited = {int(marker[1:-1]) for marker in _MARKER.findall(turn.answer)}
+        cited = cited_numbers(turn.answer, written=turn.written)
         yield "\n".join(
             _source(number, document, say)
             for number, document in enumerate(turn.documents, start=1)
@@ -64,9 +66,8 @@ def _note(turn: Turn, say: Say) -> str:
 def _source(number: int, document: Document, say: Say) -> str:
     """Return a source as one item of a numbered list, which begins at its own number."""
     metadata = document.metadata
-    title = str(metadata.get("title") or metadata.get("path") or say("제목 없음", "Untitled"))
     about = [str(metadata[key]) for key in ("source", "date", "section") if metadata.get(key)]
-    lines = [f"{number}. {_line(' · '.join([title, *about]))}"]
+    lines = [f"{number}. {_line(' · '.join([headline(document, say), *about]))}"]
     if link := web_link(metadata.get("url")):
         lines.append(f"<{_address(link)}>")
     quote = metadata.get("quote") or {"start": 0, "end": 0}

@@ -30,6 +30,7 @@ class Turn:
         filtered: The filter in words; empty without one.
         written: A chat model writes the answer, otherwise it is quoted.
         chat_model: Its name, as chosen; empty without one.
+        reranker: Likewise.
         lang: The language to answer in, ``ko`` or ``en``.
         created: When it was asked, ISO 8601 in UTC.
         searched: The standalone question that was searched for.
@@ -51,6 +52,7 @@ class Turn:
     filtered: str = ""
     written: bool = False
     chat_model: str = ""
+    reranker: str = ""
     lang: str = "ko"
     created: str = field(default_factory=now)
     searched: str = ""

@@ -2,8 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -11,14 +11,16 @@ from typing import Any, NamedTuple, cast
 from langchain_core.documents import Document
 
 from rag_app.feedback.entries import Entry, Shown, State
+from rag_app.sqlite_files import Tables, connected, writing
 
 VERSION = 1
 """Of the tables, kept in the file's ``user_version``."""
 FILE_NAME = "feedback.sqlite"
 """What the file is called in the folder of what the page keeps."""
-_BUSY_SECONDS = 5.0
-_SCHEMA = f"""
-    BEGIN IMMEDIATE;
+_TABLES = Tables(
+    "feedback",
+    VERSION,
+    """
     CREATE TABLE IF NOT EXISTS entry (
         turn TEXT PRIMARY KEY, conversation TEXT NOT NULL, state TEXT NOT NULL, created TEXT NOT NULL,
         body TEXT NOT NULL
@@ -28,9 +30,9 @@ _SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS mention (
         turn TEXT NOT NULL REFERENCES entry (turn) ON DELETE CASCADE, doc_id TEXT NOT NULL, PRIMARY KEY (turn, doc_id)
     ) STRICT;
-    PRAGMA user_version = {VERSION};
-    COMMIT;
-"""
+    """,
+    options="PRAGMA secure_delete = ON;",
+)
 
 
 class Counts(NamedTuple):
@@ -138,52 +140,14 @@ class Feedback:
             rows = database.execute(f"SELECT body FROM entry {which} ORDER BY created, turn", values)  # noqa: S608
             return [_read_entry(body) for (body,) in rows]
 
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection to the file, or where there is none to an empty one in memory."""
-        with self._connected(self.path if self.path.exists() else ":memory:") as database:
-            yield database
+    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Return a connection to the file, or where there is none to an empty one in memory."""
+        return connected(self.path if self.path.exists() else ":memory:", _TABLES)
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection whose changes are committed together at the end, or not at all."""
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.touch(0o600)
-        with self._connected(self.path) as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-            except BaseException:
-                database.rollback()
-                raise
-            database.commit()
-
-    @contextmanager
-    def _connected(self, path: Path | str) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as database:
-                self._prepare(database)
-                yield database
-        except sqlite3.OperationalError as error:  # of the disk, of permissions, of locks
-            raise OSError(f"The feedback in {self.path} cannot be read or written: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise ValueError(
-                f"{self.path} is not a file of feedback, or is damaged: {error}. Move it away to begin a new one; it "
-                "is left as it is."
-            ) from error
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA foreign_keys = ON")
-        database.execute("PRAGMA secure_delete = ON")
-        (version,) = database.execute("PRAGMA user_version").fetchone()
-        if version == VERSION:
-            return
-        if version:
-            raise ValueError(
-                f"{self.path} holds feedback of version {version}; this program writes version {VERSION}. Use the "
-                "version of the program that wrote it, or move the file away."
-            )
-        database.executescript(_SCHEMA)
+        return writing(self.path, _TABLES)
 
 
 def _put(database: sqlite3.Connection, entry: Entry, articles: Iterable[Document]) -> None:

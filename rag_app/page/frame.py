@@ -7,7 +7,7 @@ from time import sleep
 
 import streamlit as st
 
-from rag_app.page.views import VIEWS, View
+from rag_app.page.views import VIEWS, View, hand_over
 from rag_app.page.words import language_switch, say
 from rag_app.settings import load_settings
 
@@ -46,7 +46,7 @@ def show_frame() -> None:
 def _show(view: View) -> None:
     show_title(view)
     if not view.path and (typed := ask_box()):
-        st.session_state["pending"] = typed
+        hand_over("", typed)
     st.html(f'<div class="status" role="status">{say("준비하는 중입니다…", "Getting ready…")}</div>')
 
 

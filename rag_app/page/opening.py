@@ -6,15 +6,13 @@ from pathlib import Path
 import streamlit as st
 
 from rag_app.data import sample_documents
-from rag_app.embeddings import load_embeddings
 from rag_app.generations import MANIFEST
 from rag_app.index import build_index
-from rag_app.models import serving_backend
 from rag_app.page.corpus.view import show_first_upload
 from rag_app.page.frame import show_title
 from rag_app.page.library import choose_index
-from rag_app.page.problems import ERRORS, explain, show_error
-from rag_app.page.resources import current_index
+from rag_app.page.problems import ERRORS, show_error, show_explained
+from rag_app.page.resources import current_index, embedding_model
 from rag_app.page.secrets_file import load_secrets
 from rag_app.page.views import VIEWS, View
 from rag_app.page.words import language_switch, say
@@ -74,10 +72,9 @@ def _offer_sample(path: Path, settings: Settings) -> None:
         return
     try:
         with st.spinner(say("예제 뉴스로 색인을 만드는 중입니다…", "Indexing the sample news…")):
-            backend = serving_backend(settings.model, settings.backend)
-            build_index(path, sample_documents(), load_embeddings(settings.model, backend=backend))
+            build_index(path, sample_documents(), embedding_model(settings.model, settings.backend))
     except ERRORS as error:
-        show_error(explain(error), str(error))
+        show_explained(error)
         return
     st.rerun()
 

@@ -79,6 +79,11 @@ def detail_of(error: Exception) -> str:
     return error.what if isinstance(error, ChatModelError) else str(error)
 
 
+def show_explained(error: Exception) -> None:
+    """Show one of `ERRORS` with what to do about it."""
+    show_error(explain(error), detail_of(error))
+
+
 def show_error(problem: str, detail: str = "") -> None:
     """Show what went wrong; the detail, an error's own message, as text."""
     st.error(f"{problem}\n\n{escape_markdown(detail)}")

@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 
 from rag_app.chat_models.loading import load_chat_model
 from rag_app.compressors import RerankingCompressor, load_reranker
+from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.filters import matching_ids
 from rag_app.index import Index, open_index
 from rag_app.korean import analyzer
@@ -61,6 +62,11 @@ def _opened_index(path: Path, backend: Backend | None) -> Index:
     reading.daemon = True
     reading.start()
     return index
+
+
+def embedding_model(name: str, backend: Backend | None) -> ModelEmbeddings:
+    """Return the embedding model of a name, to build an index with; `rag_app.loaded` keeps it while anybody does."""
+    return load_embeddings(name, backend=serving_backend(name, backend))
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)

@@ -42,15 +42,30 @@ VIEWS = (
 )
 
 
+HANDED_OVER = {"": "pending", "compare": "compare_question"}
+"""Where a view finds the question that it is to begin with."""
 CARRIED = "carried index"
 """Where the name of the chosen index is noted while another view is opened."""
+
+
+def hand_over(path: str, question: str, index_name: str | None = None) -> None:
+    """Note the question that a view is to begin with: for the ``on_click`` of the button that opens it.
+
+    Args:
+        path: Of the view in the address; it asks questions.
+        question: What to ask there.
+        index_name: Of the index to ask; None for the one that is chosen.
+    """
+    st.session_state[HANDED_OVER[path]] = question
+    if index_name is not None:
+        st.session_state["index"] = index_name
 
 
 def open_view(path: str) -> NoReturn:
     """Show another view instead of this one.
 
-    What it is to show goes into the session state before, in the ``on_click`` of the button that was pressed: the index
-    (``index``) can only be set there, as its selector has been drawn by now.
+    What it is to show goes into the session state before, in the ``on_click`` of the button that was pressed, as by
+    `hand_over`: the index can only be chosen there, as its selector has been drawn by now.
 
     Args:
         path: Of the view in the address; empty for the chat.

@@ -16,6 +16,12 @@ def highlight_html(text: str, *spans: tuple[int, int]) -> str:
     return "".join([*parts, escape(text[at:])])
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text on one line, cut after so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[:most].rstrip()}…"
+
+
 def web_link(url: object) -> str:
     """Return an http(s) address as it is, anything else as an empty string."""
     try:

@@ -9,8 +9,8 @@ from rag_app.benchmark.order import Order, index_label
 from rag_app.benchmark.runs import Run, Runs, list_systems
 from rag_app.models import EMBEDDED
 from rag_app.page.library import known_indexes
-from rag_app.page.problems import ERRORS, explain, show_error
-from rag_app.page.words import say
+from rag_app.page.problems import ERRORS, show_explained
+from rag_app.page.words import duration_words, say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings, name_or_none
 
@@ -70,7 +70,7 @@ def ask_order(runs: Runs, ordered: Sequence[Run], settings: Settings) -> Run | N
         with st.spinner(say("잴 수 있는 검색 방식을 알아보는 중입니다…", "Looking up what can be measured…")):
             possible = _possible(order)
     except ERRORS as error:
-        show_error(explain(error), str(error))
+        show_explained(error)
         return None
     order = order._replace(systems=_ask_systems(possible, protocol), limit=_ask_limit())
     _tell_last_time(order, ordered)
@@ -194,19 +194,12 @@ def _tell_last_time(order: Order, ordered: Sequence[Run]) -> None:
     asked = say("모든 질문", "all questions") if run.order.limit is None else f"{run.order.limit}"
     st.caption(
         say(
-            f"지난번에는 같은 자료에서 방식 {len(run.order.systems)}가지(질문: {asked})를 재는 데 {duration(seconds)} "
-            "걸렸습니다.",
+            f"지난번에는 같은 자료에서 방식 {len(run.order.systems)}가지(질문: {asked})를 재는 데 "
+            f"{duration_words(seconds)} 걸렸습니다.",
             f"The last time {len(run.order.systems)} systems on these data (questions: {asked}) took "
-            f"{duration(seconds)}.",
+            f"{duration_words(seconds)}.",
         )
     )
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words, in seconds or minutes."""
-    if seconds < 90:
-        return say(f"{round(seconds)}초", f"{round(seconds)} s")
-    return say(f"{round(seconds / 60)}분", f"{round(seconds / 60)} min")
 
 
 def _start(order: Order, upload: tuple[str, bytes] | None, runs: Runs) -> Run | None:
@@ -229,5 +222,5 @@ def _start(order: Order, upload: tuple[str, bytes] | None, runs: Runs) -> Run | 
     except BlockingIOError:  # started by somebody else meanwhile
         st.rerun()
     except ERRORS as error:
-        show_error(explain(error), str(error))
+        show_explained(error)
         return None

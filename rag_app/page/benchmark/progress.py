@@ -6,9 +6,8 @@ import streamlit as st
 
 from rag_app.benchmark.log import Progress, Step, problem, progress, tail
 from rag_app.benchmark.runs import Run, Runs
-from rag_app.page.benchmark.order import duration
-from rag_app.page.problems import ERRORS, explain, show_error
-from rag_app.page.words import say
+from rag_app.page.problems import ERRORS, show_error, show_explained
+from rag_app.page.words import duration_words, say
 from rag_app.rendering.text import escape_markdown
 
 _PHASES = {
@@ -73,7 +72,7 @@ def _follow(run: Run, runs: Runs) -> None:
     if state not in ("running", "stopping"):
         st.rerun()
     now = progress(run.order, run.log())
-    passed = duration((datetime.now(UTC) - run.started).total_seconds())
+    passed = duration_words((datetime.now(UTC) - run.started).total_seconds())
     with st.container(border=True, key="progress"):
         where = say(*_PHASES[now.phase])
         st.markdown(f"**{where}** · " + say(f"{passed} 지남", f"{passed} passed") * (not run.resumed))
@@ -124,6 +123,6 @@ def _resume(run: Run, runs: Runs, *, afresh: bool = False) -> None:
         )
         return
     except ERRORS as error:
-        show_error(explain(error), str(error))
+        show_explained(error)
         return
     st.rerun()

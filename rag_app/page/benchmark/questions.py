@@ -1,6 +1,7 @@
 """The questions that a system got wrong: what should have come, what came, and opening them in another view."""
 
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,15 @@ from rag_app.corpus.indexing_job import IndexingJob, SourceFile
 from rag_app.corpus.indexing_writes import building
 from rag_app.data.questions import all_passages
 from rag_app.data.sources import NAMED
-from rag_app.embeddings import load_embeddings
 from rag_app.generations import is_index, read_manifest
 from rag_app.index import FORMATS, Index
-from rag_app.models import serving_backend
 from rag_app.page.corpus.jobs import jobs, show_job
 from rag_app.page.library import indexes_folder, known_indexes
-from rag_app.page.problems import ERRORS, explain, show_error
-from rag_app.page.resources import current_index
-from rag_app.page.views import open_view
-from rag_app.page.words import say
+from rag_app.page.problems import ERRORS, show_error, show_explained
+from rag_app.page.resources import current_index, embedding_model
+from rag_app.page.views import hand_over, open_view
+from rag_app.page.words import rank_words, say
+from rag_app.rendering.text import shortened
 from rag_app.settings import Settings
 
 PAGE = 10
@@ -112,27 +112,20 @@ def _show_question(question: Asked, system: str, protocol: str, holder: str | No
     with st.container(border=True):
         st.html(question_html(question, system))
         with st.container(horizontal=True):
-            # Without an index of these articles the answer would be about others.
-            opening = {"disabled": holder is None, "type": "tertiary"}
-            if _open_button(say("채팅에서 열기", "Open in the chat"), "chat", protocol, question, holder, opening):
-                open_view("")
-            if _open_button(say("비교에서 열기", "Open in compare"), "compare", protocol, question, holder, opening):
-                open_view("compare")
-
-
-def _open_button(
-    label: str, view: str, protocol: str, question: Asked, holder: str | None, options: dict[str, Any]
-) -> bool:
-    icon = {"chat": ":material/chat:", "compare": ":material/compare_arrows:"}[view]
-    key = f"open {view} {protocol} {question.id}"
-    return st.button(label, key=key, icon=icon, on_click=_hand_over, args=(view, question.text, holder), **options)
-
-
-def _hand_over(view: str, question: str, holder: str | None) -> None:
-    """Note what the other view is to show; before the script runs, as the index's selector can only be set then."""
-    st.session_state["pending" if view == "chat" else "compare_question"] = question
-    if holder:
-        st.session_state["index"] = holder
+            for view, label, icon in (
+                ("", say("채팅에서 열기", "Open in the chat"), "chat"),
+                ("compare", say("비교에서 열기", "Open in compare"), "compare_arrows"),
+            ):
+                if st.button(
+                    label,
+                    key=f"open {icon} {protocol} {question.id}",
+                    type="tertiary",
+                    icon=f":material/{icon}:",
+                    on_click=hand_over,
+                    args=(view, question.text, holder),
+                    disabled=holder is None,  # without an index of these articles the answer would be about others
+                ):
+                    open_view(view)
 
 
 def question_html(question: Asked, system: str) -> str:
@@ -154,14 +147,12 @@ def question_html(question: Asked, system: str) -> str:
 
 
 def _passage_html(name: str, passage: Found, rank: str) -> str:
-    text = " ".join(passage.text.split())
-    excerpt = text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}…"
     title = f"<b>{escape(passage.title)}</b> " if passage.title else ""
-    return f"<div><dt>{escape(name)} · {rank}</dt><dd>{title}{escape(excerpt)}</dd></div>"
+    return f"<div><dt>{escape(name)} · {rank}</dt><dd>{title}{escape(shortened(passage.text, _EXCERPT))}</dd></div>"
 
 
 def _rank_words(rank: int) -> str:
-    return say(f"{rank}위", f"#{rank}") if rank else say("못 찾음", "not found")
+    return rank_words(rank) if rank else say("못 찾음", "not found")
 
 
 def _offer_index(run: Run, index: Index, settings: Settings) -> str | None:
@@ -197,14 +188,12 @@ def _offer_index(run: Run, index: Index, settings: Settings) -> str | None:
 
 
 def _build(run: Run, folder: Path, settings: Settings) -> None:
-    def load() -> Any:
-        return load_embeddings(settings.model, backend=serving_backend(settings.model, settings.backend))
-
+    load = partial(embedding_model, settings.model, settings.backend)
     source = SourceFile(Path(run.order.data), run.order.name)
     try:
         jobs().start(IndexingJob(folder, [source], building(folder, load), open_reader=PassageReader))
     except ERRORS as error:
-        show_error(explain(error), str(error))
+        show_explained(error)
         return
     st.rerun()
 

@@ -9,8 +9,8 @@ import streamlit as st
 from rag_app.benchmark.report import LEVEL, Interval, ProtocolScores, Report, SystemScores, read_report
 from rag_app.benchmark.runs import Run, Runs, compare_reports
 from rag_app.page.benchmark.plots import interval_plot, latency_plot, measure_words, stage_plot
-from rag_app.page.problems import ERRORS, explain, show_error
-from rag_app.page.words import say
+from rag_app.page.problems import ERRORS, show_explained
+from rag_app.page.words import STAGE_TIMES, say
 from rag_app.rendering.text import escape_markdown
 
 PUBLISHED = (("base", 0.875), ("tuned", 0.951), ("tuned+rerank", 0.977))
@@ -64,7 +64,7 @@ def show_changes(run: Run, others: Sequence[Run], runs: Runs) -> None:
             with st.spinner(say("같은 질문끼리 견주는 중입니다…", "Comparing question by question…")):
                 words = _changes(named[before], run, (run.report / "results.json").stat().st_mtime_ns)
         except ERRORS as error:
-            show_error(explain(error), str(error))
+            show_explained(error)
             return
         st.caption(say("앞은 고른 결과, 뒤는 지금 보는 결과입니다.", "Before is the one chosen, after the one shown."))
         st.code(words, language=None)
@@ -103,7 +103,7 @@ def _show_protocol(protocol: ProtocolScores) -> None:
         if any(system.stages for system in protocol.systems):
             _plot(
                 say("질문 하나에 걸린 시간", "Time of a question"),
-                stage_plot(protocol, stage_words()),
+                stage_plot(protocol, {stage: say(*words) for stage, words in STAGE_TIMES.items()}),
                 say("방식과 단계마다 평균 밀리초", "Mean milliseconds by system and stage"),
             )
     if sum(system.seconds is not None for system in protocol.systems) > 1:
@@ -193,18 +193,6 @@ def verdict(system: SystemScores, *, best: bool) -> str:
     if system.p >= LEVEL:
         return say(f"차이를 말할 수 없음 ({p})", f"not told apart ({p})")
     return say(f"뚜렷이 낮음 ({p})", f"significantly lower ({p})")
-
-
-def stage_words() -> dict[str, str]:
-    """Return what a reader calls each stage of a search."""
-    return {
-        "encode": say("질문을 벡터로", "encode"),
-        "lexical": say("낱말", "words"),
-        "dense": say("뜻", "meaning"),
-        "fusion": say("합산", "fusion"),
-        "rerank": say("재순위", "rerank"),
-        "other": say("그 밖", "other"),
-    }
 
 
 def _protocol_words(name: str) -> str:

@@ -11,7 +11,7 @@ from rag_app.evidence import MIN_EVIDENCE, missing_words
 from rag_app.index import Index
 from rag_app.page.article import open_article
 from rag_app.page.compare.why import show_why
-from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.resources import current_index
 from rag_app.page.words import language, say
 from rag_app.rendering.answer import cited_numbers, source_id
@@ -108,7 +108,7 @@ def _card(turn: Turn, document: Document, index: Index, actions: Actions | None,
                 try:
                     show_why(document, turn.searched or turn.question, _index_of(turn, index), load_settings())
                 except ERRORS as error:
-                    show_error(explain(error), str(error))
+                    show_explained(error)
             if actions is not None:
                 actions(document)
 

@@ -26,7 +26,7 @@ from rag_app.page.feedback.thumbs import right_article, show_thumbs
 from rag_app.page.frame import ask_box
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.suggestions import suggestions
-from rag_app.page.views import open_view
+from rag_app.page.views import HANDED_OVER, hand_over, open_view
 from rag_app.page.words import language, say
 from rag_app.rendering.answer import answer_markdown
 from rag_app.rendering.text import escape_markdown
@@ -35,17 +35,16 @@ from rag_app.settings import Settings
 
 PATIENCE = 4
 """Seconds after which one who waits is told for how long."""
-_ASKED, _EDITED, _PENDING, _DRAWN = "asked", "edited", "pending", "drawn turns"
+_ASKED, _EDITED, _DRAWN = "asked", "edited", "drawn turns"
 
 
 def show_chat(index: Index, settings: Settings) -> None:
     """Show what was said, and an answer to what is asked now.
 
-    Another view has a question asked here by putting it into the session state as ``pending``: in a new conversation
-    if the current one has begun.
+    A question that another view hands over is asked in a new conversation if the current one has begun.
     """
     store = history.conversations(settings)
-    pending = st.session_state.pop(_PENDING, None)
+    pending = st.session_state.pop(HANDED_OVER[""], None)
     state = history.current(store)
     if pending and state.turns:
         history.new_conversation()
@@ -98,6 +97,7 @@ def _ask(
         filtered=filter_words(choices),
         written=choices.chat_model is not None,
         chat_model=choices.chat_model or "",
+        reranker=choices.reranker or "",
         lang=lang,
     )
     state.turns.append(turn)
@@ -197,7 +197,7 @@ def _show_turn(turn: Turn, index: Index, state: Current, store: Conversations, *
             _action(again, "refresh", turn, partial(_ask_again, turn, state, store))
         if not busy:
             _action(say("질문 고치기", "Edit question"), "edit", turn, partial(_set, _EDITED, turn.id))
-        compared = partial(_set, "compare_question", turn.searched or turn.question)
+        compared = partial(hand_over, "compare", turn.searched or turn.question)
         if _action(say("비교하기", "Compare"), "compare_arrows", turn, compared):
             open_view("compare")
 

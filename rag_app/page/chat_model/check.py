@@ -11,7 +11,7 @@ from rag_app.chat_models.loading import load_chat_model
 from rag_app.chat_models.providers import Kind, key_variable, kind_of, short_name
 from rag_app.chat_models.servers import is_address, same_server
 from rag_app.page import resources
-from rag_app.page.problems import ERRORS, detail_of, explain, show_error
+from rag_app.page.problems import ERRORS, show_error, show_explained
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
@@ -130,7 +130,7 @@ def _show_failed(name: str, error: Exception) -> None:
             type(error).__name__,
         )
         return
-    show_error(explain(error), detail_of(error))
+    show_explained(error)
     if isinstance(error, ChatModelError) and error.reason == "unreachable" and kind_of(name) == "ollama":
         st.caption(say("Ollama는 이렇게 켭니다.", "This starts Ollama."))
         st.code("ollama serve", "bash")

@@ -2,30 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import PurePath
 
 from langchain_core.documents import Document
 
 from rag_app.explaining.comparison import Answer, Move, article_id, move
-from rag_app.page.words import say
+from rag_app.page.words import STAGE_TIMES, language, rank_words, say
 from rag_app.rendering.score_table import STAGES
+from rag_app.rendering.sources import headline
 
-TIMED = {
-    "encode": ("질문 벡터", "question vector"),
-    "lexical": ("낱말 찾기", "words"),
-    "dense": ("뜻 찾기", "meaning"),
-    "fusion": ("합산", "fusion"),
-    "rerank": ("재순위", "reranking"),
-}
-"""What a reader calls the stages of `rag_app.timing`, in the order in which they run."""
 _LEAST = 0.05  # milliseconds; what takes less is not listed
 
 
 def title_of(document: Document) -> str:
     """Return what an article is called."""
-    metadata = document.metadata
-    path = PurePath(str(metadata.get("path") or "")).name
-    return str(metadata.get("title") or path or say("제목 없음", "Untitled"))
+    return headline(document, language())
 
 
 def details_of(document: Document) -> str:
@@ -74,9 +64,8 @@ def place_html(
     """
     badges = [f'<span class="badge right">{say("찾던 기사", "the right one")}</span>'] if right else []
     badges += [f'<span class="badge">{say("여기서만", "only here")}</span>'] if only else []
-    standing = say(f"{rank}위", f"#{rank}")
     return (
-        f'<div class="ranked{" right" if right else ""}" lang="ko"><div class="standing"><b>{standing}</b>'
+        f'<div class="ranked{" right" if right else ""}" lang="ko"><div class="standing"><b>{rank_words(rank)}</b>'
         f"{'' if moved is None else move_html(moved)}{''.join(badges)}</div>"
         f'<div class="heading">{escape(title_of(document))}</div>'
         f'<div class="meta">{escape(details_of(document))}</div>'
@@ -90,7 +79,7 @@ def stages_line(document: Document) -> str:
     shown = []
     for name, stage in document.metadata.get("stages", {}).items():
         score = f" {stage['score']:.3g}" if "score" in stage else ""
-        shown.append(f"{say(*STAGES[name].short)} {say(str(stage['rank']) + '위', '#' + str(stage['rank']))}{score}")
+        shown.append(f"{say(*STAGES[name].short)} {rank_words(stage['rank'])}{score}")
     return escape(" → ".join(shown))
 
 
@@ -98,9 +87,8 @@ def dropped_html(documents: Sequence[tuple[Document, int, int | None]], depth: i
     """Return what the system before has among its first and this one has not; empty if there is nothing."""
     lines = []
     for document, before, after in documents:
-        now = say(f"{depth}위 밖", f"below #{depth}") if after is None else say(f"{after}위", f"#{after}")
-        was = say(f"{before}위", f"#{before}")
-        lines.append(f"<li>{escape(title_of(document))} <span>({was} → {now})</span></li>")
+        now = say(f"{depth}위 밖", f"below #{depth}") if after is None else rank_words(after)
+        lines.append(f"<li>{escape(title_of(document))} <span>({rank_words(before)} → {now})</span></li>")
     heading = say("앞 방식에서 빠진 기사", "Dropped since the system before")
     return f'<div class="dropped"><h4>{heading}</h4><ul>{"".join(lines)}</ul></div>' if lines else ""
 
@@ -112,8 +100,8 @@ def times_html(answer: Answer, longest: float) -> str:
         answer: Of the system.
         longest: The seconds that a full bar stands for; the same for all systems that are compared.
     """
-    stages = [(say(*words), answer.stages.get(stage, 0.0)) for stage, words in TIMED.items()]
-    stages.append((say("그 밖", "other"), answer.seconds - sum(answer.stages.values())))
+    spent = {**answer.stages, "other": answer.seconds - sum(answer.stages.values())}
+    stages = [(say(*words), spent.get(stage, 0.0)) for stage, words in STAGE_TIMES.items()]
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td><div class="bar"><i><span style="width:'
         f'{100 * seconds / longest:.1f}%"></span></i>{milliseconds(seconds)}</div></td></tr>'
@@ -175,7 +163,7 @@ def ranks_table_html(
             before = ranks[number - 1].get(id_) if number else None
             told = number and (rank is not None or before is not None)
             moved = move_html(move(before, rank)) if told and rank is not None else ""
-            text = say("없음", "–") if rank is None else say(f"{rank}위", f"#{rank}")
+            text = say("없음", "–") if rank is None else rank_words(rank)
             cells.append(f"<td>{text} {moved}</td>")
         found = f' <span class="badge right">{say("찾던 기사", "the right one")}</span>' if id_ == right else ""
         rows.append(f'<tr><th scope="row">{escape(title_of(document))}{found}</th>{"".join(cells)}</tr>')

@@ -19,7 +19,7 @@ from rag_app.index import Index
 from rag_app.page.compare.comparing import SHOWN, Comparison, System
 from rag_app.page.compare.ranks_html import dropped_html, place_html, ranks_table_html, slope_html, times_html, title_of
 from rag_app.page.compare.why import show_why
-from rag_app.page.words import say
+from rag_app.page.words import rank_words, say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
 
@@ -125,7 +125,7 @@ def _places_of(right: str, names: Sequence[str], answers: Sequence[Answer], dept
     places = []
     for name, answer in zip(names, answers, strict=True):
         rank = answer.ranks.get(right)
-        place = say(f"{depth}위 밖", f"below #{depth}") if rank is None else say(f"{rank}위", f"#{rank}")
+        place = say(f"{depth}위 밖", f"below #{depth}") if rank is None else rank_words(rank)
         places.append(f"{escape_markdown(name)} **{place}**")
     return say("찾던 기사: ", "The right article: ") + " → ".join(places)
 

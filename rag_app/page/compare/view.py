@@ -15,8 +15,9 @@ from rag_app.page import resources
 from rag_app.page.compare.comparing import Comparing, System, compare
 from rag_app.page.compare.results import AGAIN, measure_again, show_comparison
 from rag_app.page.library import known_indexes
-from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.suggestions import suggestions
+from rag_app.page.views import HANDED_OVER
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings, name_or_none
@@ -64,7 +65,7 @@ def show_compare(index: Index, settings: Settings) -> None:
             return
         comparison = comparing.result()
     except ERRORS as error:
-        show_error(explain(error), str(error))
+        show_explained(error)
         st.button(say("다시 해 보기", "Try again"), on_click=measure_again, icon=":material/refresh:")
         return
     names = [_short_name(system, current) for system in systems]
@@ -73,7 +74,7 @@ def show_compare(index: Index, settings: Settings) -> None:
 
 def _take_question() -> None:
     """Take the question that another view wants compared, or the one in the address."""
-    given = st.session_state.pop("compare_question", None)
+    given = st.session_state.pop(HANDED_OVER["compare"], None)
     if given is None and _NOW not in st.session_state:
         given = st.query_params.get("q")
     if given is not None:

@@ -22,7 +22,7 @@ from rag_app.page.compare.why_html import (
     sentences_html,
     words_html,
 )
-from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.retrieval import WEIGHTS
@@ -67,7 +67,7 @@ def show_why(
                 )
             explanation = explain_match(question, document, index, reranker=model, weights=weights, filter=filter)
         except ERRORS as error:
-            show_error(explain(error), str(error))
+            show_explained(error)
             return
         _show(question, document, explanation, index)
 

@@ -5,7 +5,7 @@ from html import escape
 
 from rag_app.explaining.explanation import FIRST_STAGE, Contribution, Explanation, FusionMatch, RerankMatch
 from rag_app.explaining.word_matches import Span, Spans, WordMatch
-from rag_app.page.words import say
+from rag_app.page.words import rank_words, say
 from rag_app.rendering.score_table import STAGES
 
 PART_WORDS = {
@@ -31,7 +31,7 @@ PART_WORDS = {
 def ranks_html(explanation: Explanation) -> str:
     """Return the ranks after each stage, in order."""
     steps = [
-        f"<li>{escape(say(*STAGES[stage].name))} <b>{say(f'{rank}위', f'#{rank}')}</b></li>"
+        f"<li>{escape(say(*STAGES[stage].name))} <b>{rank_words(rank)}</b></li>"
         for stage, rank in explanation.ranks.items()
     ]
     return f'<ol class="steps">{"".join(steps)}</ol>' if steps else ""

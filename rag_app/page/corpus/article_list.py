@@ -10,7 +10,7 @@ from rag_app.corpus.catalogue import ArticleRow, find_articles, list_articles
 from rag_app.index import Index
 from rag_app.page.article import open_article
 from rag_app.page.corpus.jobs import jobs
-from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 
@@ -173,7 +173,7 @@ def _confirm(index: Index, rows: list[ArticleRow]) -> None:
             with st.spinner(say("지우는 중입니다…", "Deleting…")):
                 changes = index.delete([row.doc_id for row in rows])
         except ERRORS as error:
-            show_error(explain(error), str(error))
+            show_explained(error)
             return
         st.session_state["articles notice"] = say(
             f"기사 {changes.removed:,}건을 지웠습니다.", f"{changes.removed:,} articles deleted."

@@ -11,7 +11,7 @@ from rag_app.corpus.job_registry import Jobs
 from rag_app.files.spreadsheets import spreadsheet_csv
 from rag_app.page.corpus.file_problems import explain_file
 from rag_app.page.problems import ERRORS, explain, show_error
-from rag_app.page.words import say
+from rag_app.page.words import duration_words, say
 from rag_app.rendering.text import escape_markdown
 
 SHOWN = 100
@@ -112,9 +112,8 @@ def _indexing_words(job: IndexingJob) -> str:
     left = job.seconds_left
     if left is None:
         return words
-    if left < 60:
-        return words + say(f", 약 {max(1, round(left))}초 남음", f", about {max(1, round(left))} s left")
-    return words + say(f", 약 {round(left / 60)}분 남음", f", about {round(left / 60)} min left")
+    left_words = duration_words(max(1.0, left))
+    return words + say(f", 약 {left_words} 남음", f", about {left_words} left")
 
 
 def _show_outcome(job: IndexingJob, use: Callable[[Path], None] | None, details: bool) -> None:

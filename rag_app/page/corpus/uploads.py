@@ -12,15 +12,14 @@ from streamlit.typing import UploadedFile
 
 from rag_app.corpus.indexing_job import IndexingJob, SourceFile, Write, readable_files
 from rag_app.corpus.indexing_writes import building, updating
-from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.files.parsing import SUPPORTED_SUFFIXES
 from rag_app.files.tables import Columns
 from rag_app.index import Index
-from rag_app.models import Backend, serving_backend
 from rag_app.page.corpus.column_questions import choose_columns
 from rag_app.page.corpus.jobs import jobs
 from rag_app.page.library import new_folder
-from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.problems import ERRORS, show_explained
+from rag_app.page.resources import embedding_model
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
@@ -217,12 +216,8 @@ def _choose_model(default: str, key: str) -> str:
 
 
 def _build(path: Path, settings: Settings, model: str, *, replace: bool = False) -> Goal:
-    load = partial(_load, model, settings.backend)
+    load = partial(embedding_model, model, settings.backend)
     return Goal(path, building(path, load, replace=replace), load)
-
-
-def _load(name: str, backend: Backend | None) -> ModelEmbeddings:
-    return load_embeddings(name, backend=serving_backend(name, backend))
 
 
 def _start(chosen: Chosen, goal: Goal) -> None:
@@ -238,7 +233,7 @@ def _start(chosen: Chosen, goal: Goal) -> None:
     except ERRORS as error:
         if uploads is not None:
             uploads.cleanup()
-        show_error(explain(error), str(error))
+        show_explained(error)
         return
     st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
     st.rerun()

@@ -7,9 +7,9 @@ from langchain_core.documents import Document
 
 from rag_app.index import Index
 from rag_app.korean import normalise
-from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.words import say
-from rag_app.rendering.text import escape_markdown
+from rag_app.rendering.text import escape_markdown, shortened
 from rag_app.retrieval import HybridRetriever
 
 FOUND = 8
@@ -71,9 +71,7 @@ def details(article: Document) -> str:
 
 
 def _summary(article: Document) -> str:
-    text = " ".join(article.page_content.split())
-    excerpt = text if len(text) <= _EXCERPT else f"{text[:_EXCERPT].rstrip()}…"
-    return " — ".join(part for part in (details(article), excerpt) if part)
+    return " — ".join(part for part in (details(article), shortened(article.page_content, _EXCERPT)) if part)
 
 
 def _search(key: str, index: Index) -> list[Document]:
@@ -93,7 +91,7 @@ def _search(key: str, index: Index) -> list[Document]:
         try:
             found = _articles(query, index)
         except ERRORS as error:
-            show_error(explain(error), str(error))
+            show_explained(error)
             return []
         before = st.session_state[f"found {key}"] = (asked, found)
     if not before[1]:

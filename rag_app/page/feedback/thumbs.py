@@ -13,7 +13,7 @@ from rag_app.index import Index
 from rag_app.page.feedback.article_choice import choose_article, headline
 from rag_app.page.problems import ERRORS, explain
 from rag_app.page.words import say
-from rag_app.rendering.text import escape_markdown
+from rag_app.rendering.text import escape_markdown, shortened
 from rag_app.settings import Settings, load_settings
 
 THUMBS: dict[Thumb, tuple[str, str, str]] = {
@@ -183,15 +183,14 @@ def _ask(turn: Turn, index: Index, entry: Entry, right: Document | None) -> None
 def _label(right: Document | None) -> str:
     if right is None:
         return say("맞는 기사 고르기", "Choose the right article")
-    title = headline(right)
-    short = title if len(title) <= _TITLE else f"{title[:_TITLE].rstrip()}…"
+    short = shortened(headline(right), _TITLE)
     return escape_markdown(say(f"맞는 기사: {short}", f"Right article: {short}"))
 
 
 def _models(turn: Turn, index: Index) -> dict[str, str]:
     names = {
         "embeddings": str(index.snapshot.manifest["model"]["name"]),
-        "reranker": str(getattr(turn, "reranker", "")),
+        "reranker": turn.reranker,
         "chat": turn.chat_model,
     }
     return {role: name for role, name in names.items() if name}

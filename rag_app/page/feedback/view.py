@@ -10,7 +10,7 @@ from rag_app.index import Index
 from rag_app.page.feedback.article_choice import headline
 from rag_app.page.feedback.entry import NAMES, review_entry, show_entry
 from rag_app.page.feedback.thumbs import THUMBS, feedback_store
-from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
@@ -40,7 +40,7 @@ def show_review(index: Index, settings: Settings) -> None:
             else:
                 review_entry(current, [entry.turn for entry in entries], index, store)
     except ERRORS as error:
-        show_error(explain(error), str(error))
+        show_explained(error)
 
 
 def _say_nothing_came(store: Feedback) -> None:
