@@ -165,6 +165,15 @@ def test_what_cannot_be_saved_is_answered_and_noted(answers: Answers) -> None:
     assert (answer.turn.answer, answer.unsaved) == ("답", "가득 찼습니다")
 
 
+def test_an_answer_ends_even_if_saving_it_fails_as_never_foreseen(answers: Answers) -> None:
+    answer = _start(answers, lambda: _chain({"answer": "답"}), _Kept(TypeError("버그")))
+    while not answer.ended:
+        assert answer.seconds < SECONDS
+    with pytest.raises(TypeError, match="버그"):
+        list(answer.changes())
+    assert answers.get(answer.turn.id) is None
+
+
 def test_an_answer_to_a_deleted_conversation_is_given_up(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answering, "SAVE_SECONDS", 0.0)
     submit = asyncio.run_coroutine_threadsafe

@@ -1,11 +1,14 @@
 """Benchmarks as processes, with a program that stands in for the real one; that one runs in the browser's test."""
 
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from rag_app.benchmark import runs as module
 from rag_app.benchmark.order import Order, index_label
@@ -155,3 +158,40 @@ def test_what_the_program_refuses_is_raised_in_its_words(monkeypatch: pytest.Mon
         list_systems(ORDER)
     with pytest.raises(ValueError, match=r"^no <b>$"):
         compare_reports(tmp_path, tmp_path)
+
+
+def test_a_stale_process_id_stops_no_stranger(runs: Runs) -> None:
+    run = runs.start(ORDER)
+    wait_for(runs, run, "finished")
+    unfinished = run.report / "unfinished"
+    unfinished.mkdir()
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (unfinished / "pid").write_text(str(stranger.pid))
+    try:
+        with FileLock(unfinished / "lock"):  # somebody is at it, but has not said yet who
+            again = Runs(run.folder.parent)
+            assert again.state(run) == "running"
+            again.stop(run)
+            with pytest.raises(subprocess.TimeoutExpired):
+                stranger.wait(0.2)
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_several_that_look_at_once_see_no_benchmark_in_each_other(runs: Runs) -> None:
+    run = runs.start(ORDER)
+    wait_for(runs, run, "finished")
+    (run.report / "unfinished").mkdir()
+    (run.report / "unfinished" / "lock").touch()
+    others = Runs(run.folder.parent)
+    with ThreadPoolExecutor(8) as pool:
+        states = set(pool.map(lambda _: others.state(run), range(400)))
+    assert states == {"stopped"}
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../.."])
+def test_an_upload_whose_name_is_a_folder_gets_another(name: str, runs: Runs) -> None:
+    run = runs.start(ORDER, (name, b"{}"))
+    wait_for(runs, run, "finished")
+    assert Path(run.order.data) == run.folder.absolute() / "data" / "data"

@@ -97,3 +97,9 @@ def test_the_size_is_that_of_all_files(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "c").write_bytes(b"123")
     assert size_on_disk(tmp_path) == 8
+
+
+def test_what_a_killed_deletion_left_goes_with_the_next(news: Path) -> None:
+    (news.parent / ".deleted-1/generation-000001").mkdir(parents=True)
+    delete_index(news)
+    assert list(news.parent.iterdir()) == []

@@ -11,6 +11,7 @@ from rag_app.corpus.indexing_job import StoppedError
 from rag_app.corpus.indexing_writes import building, updating, watched
 from rag_app.documents import make_document
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
+from rag_app.generations import writing
 from rag_app.index import Changes, build_index, open_index
 
 LAKE = make_document("가람호수의 물이 9도로 따뜻해졌다.", path="호수.txt")
@@ -89,3 +90,12 @@ def test_a_watched_model_gives_the_same_vectors_and_tells_of_every_text(embeddin
     assert (model.name, model.fingerprint) == (embeddings.name, embeddings.fingerprint)
     embeddings.encode(["다른 글"])
     assert len(seen) == len(texts)
+
+
+def test_a_build_that_comes_second_leaves_the_first_its_folder(tmp_path: Path, embeddings: ModelEmbeddings) -> None:
+    half_built = tmp_path / "news" / "generation-000001"
+    with writing(tmp_path / "news"):
+        half_built.mkdir()
+        with pytest.raises(BlockingIOError):
+            building(tmp_path / "news", lambda: embeddings)([LAKE], _let)
+        assert half_built.is_dir()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from rag_app.documents import load_documents
+from rag_app.files.parser_process import ParserProcess
 from rag_app.files.parsing import PLAIN_SUFFIXES, SUPPORTED_SUFFIXES, FileReader, Limits
 from tests.office_files import WRITERS, write_broken, write_txt, write_zip_of
 
@@ -188,6 +189,19 @@ def test_closing_from_another_thread_ends_what_is_being_read(hostile: FileReader
         hostile.read(say(tmp_path, "hang"))
     thread.join()
     assert hostile.read(say(tmp_path, "fine"))
+
+
+def test_closing_while_the_child_starts_ends_what_would_be_read(
+    hostile: FileReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_and_be_closed(limits: Limits, loaders: str) -> ParserProcess:
+        process = ParserProcess(limits, loaders)
+        hostile.close()
+        return process
+
+    monkeypatch.setattr("rag_app.files.parsing.ParserProcess", start_and_be_closed)
+    with pytest.raises(ValueError, match="reading it was stopped"):
+        hostile.read(say(tmp_path, "hang"))
 
 
 def test_closing_leaves_no_process(hostile: FileReader, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ State = Literal["running", "stopping", "finished", "stopped", "failed"]
 PROGRAM = (sys.executable, "-m", "eval.hit_rate")
 _ORDER, _LOG, _REPORT, _DATA = "order.json", "log.txt", "report", "data"
 _UNFINISHED = "unfinished"  # with "lock" and "pid" in it; see eval.run_folder
+_looking = Lock()
 
 
 class Run(NamedTuple):
@@ -103,7 +104,7 @@ class Runs:
             started = datetime.now(UTC)
             folder = self._new_folder(f"{started:%Y%m%d-%H%M%S}-{index_label(order.name)[:40]}")
             if upload is not None:
-                file = folder / _DATA / (Path(upload[0]).name or _DATA)
+                file = folder / _DATA / (Path(upload[0]).name.lstrip(".") or _DATA)
                 file.parent.mkdir()
                 file.write_bytes(upload[1])
                 order = order._replace(data=str(file.absolute()))
@@ -128,7 +129,7 @@ class Runs:
     def stop(self, run: Run) -> None:
         """Ask a benchmark to stop, and force it when it was asked before; what it found is kept."""
         process = self._started.get(run.name)
-        pid = process.pid if process is not None and process.poll() is None else _holder(run)
+        pid = process.pid if process is not None and process.poll() is None else _writer(run)
         if pid is None:
             return
         again = run.name in self._stopped
@@ -141,7 +142,7 @@ class Runs:
     def state(self, run: Run) -> State:
         """Return what has become of a benchmark."""
         process = self._started.get(run.name)
-        if process.poll() is None if process is not None else _holder(run) is not None:
+        if process.poll() is None if process is not None else _is_written(run):
             return "stopping" if run.name in self._stopped else "running"
         if (run.report / "results.json").exists() and not (run.report / _UNFINISHED).exists():
             return "finished"
@@ -153,9 +154,10 @@ class Runs:
         Raises:
             BlockingIOError: It is running.
         """
-        if self.state(run) in ("running", "stopping"):
-            raise BlockingIOError(f"The benchmark {run.name} is running. Stop it first")
-        shutil.rmtree(run.folder)
+        with self._lock:  # else it could be resumed this moment
+            if self.state(run) in ("running", "stopping"):
+                raise BlockingIOError(f"The benchmark {run.name} is running. Stop it first")
+            shutil.rmtree(run.folder)
 
     def _check_alone(self) -> None:
         if other := self.running():
@@ -218,16 +220,30 @@ def _say(options: Sequence[str]) -> str:
     return done.stdout.decode("utf-8", "replace")
 
 
-def _holder(run: Run) -> int | None:
-    """Return the process id of whoever writes the report, None if nobody does."""
-    unfinished = run.report / _UNFINISHED
-    if not (unfinished / "lock").exists():
-        return None
+def _is_written(run: Run) -> bool:
+    """Return whether somebody writes the report."""
+    lock = run.report / _UNFINISHED / "lock"
+    with _looking:  # two of us that look at once must not take each other for the benchmark
+        if not lock.exists():
+            return False
+        try:
+            with FileLock(lock, timeout=0):
+                return False
+        except Timeout:
+            return True
+
+
+def _writer(run: Run) -> int | None:
+    """Return the process id of whoever writes the report, None if nobody does that can be told from other processes."""
     try:
-        with FileLock(unfinished / "lock", timeout=0):
-            return None
-    except Timeout:
-        return int((unfinished / "pid").read_text("utf-8"))
+        pid = int((run.report / _UNFINISHED / "pid").read_text("utf-8")) if _is_written(run) else None
+        # An id may be of an earlier benchmark, and a stranger's process by now.
+        if pid is None or not Path("/proc/self/cmdline").exists():
+            return pid
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):  # it has just ended, or not yet said which process it is
+        return None
+    return pid if os.fsencode(run.report.absolute()) in words else None
 
 
 def _write(run: Run) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -70,13 +71,17 @@ def delete_index(path: Path) -> None:
     _check(path)
     aside = path.with_name(f".deleted-{uuid4().hex}")  # gone in one step, whatever comes between
     path.rename(aside)
-    shutil.rmtree(aside)
+    for deleted in path.parent.glob(".deleted-*"):  # also what was left when a process was killed over it
+        shutil.rmtree(deleted, ignore_errors=deleted != aside)
 
 
 def discard_unfinished(path: Path) -> None:
-    """Delete the folder of a build that ended before there was an index; of any other nothing."""
-    if path.is_dir() and not (path / MANIFEST).exists() and not _foreign(path):
-        shutil.rmtree(path)
+    """Delete the folder of a build that ended before there was an index; of any other, or one at work, nothing."""
+    if not path.is_dir():
+        return
+    with suppress(BlockingIOError), writing(path):
+        if not (path / MANIFEST).exists() and not _foreign(path):
+            shutil.rmtree(path, ignore_errors=True)  # some systems remove no lock that is held
 
 
 def size_on_disk(path: Path) -> int:

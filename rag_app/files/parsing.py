@@ -39,6 +39,7 @@ class FileReader:
         self._local = local
         self._loaders = loaders
         self._process: ParserProcess | None = None
+        self._closings = 0
 
     def __enter__(self) -> Self:
         return self
@@ -85,13 +86,17 @@ class FileReader:
 
     def close(self) -> None:
         """End the child process; another file would start another."""
+        self._closings += 1
         if self._process is not None:
             self._process.kill()
 
     def _ask(self, method: str, path: Path, *arguments: Any) -> list[Any]:
+        closings = self._closings
         path.stat()  # raises FileNotFoundError
         if self._process is None or self._process.over:
             self._process = ParserProcess(self._limits, self._loaders)
+            if self._closings != closings:  # while it was starting, which takes a second
+                self._process.kill()
         return self._process.ask(method, str(path), *arguments)
 
 

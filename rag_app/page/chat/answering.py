@@ -193,9 +193,11 @@ class Answers:
             await asyncio.shield(self._end(answer))  # a stop that comes too late changes nothing
 
     async def _end(self, answer: Answer) -> None:
-        await self._save(answer)
-        self._running.pop(answer.turn.id, None)
-        answer._tell(ended=True)
+        try:
+            await self._save(answer)
+        finally:  # else whoever waits for it would wait for ever
+            self._running.pop(answer.turn.id, None)
+            answer._tell(ended=True)
 
     async def _stream(self, answer: Answer) -> None:
         turn, request = answer.turn, answer._request
