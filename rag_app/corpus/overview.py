@@ -6,6 +6,7 @@ from datetime import date
 from typing import Literal, NamedTuple
 
 from rag_app.corpus.catalogue import ArticleRow
+from rag_app.files.dates import iso_day
 
 Period = Literal["day", "month", "year"]
 Bars = list[tuple[str, int]]
@@ -49,7 +50,7 @@ class Overview(NamedTuple):
 
 def summarise(rows: Sequence[ArticleRow]) -> Overview:
     """Return what some articles are."""
-    days = sorted(day for row in rows if (day := _day(row.date)))
+    days = sorted(day for row in rows if (day := iso_day(row.date)))
     period, times = _over_time(days)
     lengths = sorted(row.characters for row in rows)
     return Overview(
@@ -110,10 +111,3 @@ def _by_passages(counts: Iterable[int]) -> Bars:
     """Return the articles by number of passages; 10 stands for 10 and more."""
     found = Counter(min(count, 10) for count in counts)
     return [(str(number), found[number]) for number in range(1, max(found, default=0) + 1)]
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None

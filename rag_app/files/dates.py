@@ -10,6 +10,14 @@ _DATES = (
 )
 
 
+def iso_day(value: str) -> date | None:
+    """Return the day that ``YYYY-MM-DD`` means; None if it is something else."""
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        return None
+
+
 def iso_date(value: str) -> str:
     """Return a date as ``YYYY-MM-DD``: ``2025.3.14``, ``20250314``, ``2025년 3월 14일``, with a time of day or without.
 

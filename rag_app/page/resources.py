@@ -11,6 +11,7 @@ from langchain_core.language_models import BaseChatModel
 from rag_app.chat_models.loading import load_chat_model
 from rag_app.compressors import RerankingCompressor, load_reranker
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
+from rag_app.files.dates import iso_day
 from rag_app.filters import matching_ids
 from rag_app.index import Index, open_index
 from rag_app.korean import analyzer
@@ -89,13 +90,6 @@ def facets(index: Index) -> Facets:
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _facets(manifest: dict[str, Any], _index: Index) -> Facets:
     store = _index.snapshot.store  # its manifest names every file's checksum
-    days = {day for text in store.values("date") if (day := _day(text))}
+    days = {day for text in store.values("date") if (day := iso_day(text))}
     sections, outlets = ([name for name in store.values(key) if name] for key in ("section", "source"))
     return Facets(sections, outlets, sorted(days), bool(matching_ids(store.documents, {"fictional": True})))
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None

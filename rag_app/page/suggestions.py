@@ -13,22 +13,28 @@ COUNT = 4
 """How many questions are suggested."""
 
 
-def suggestions(index: Index) -> list[str]:
-    """Return questions that the articles of an index answer, found once for each of its versions."""
-    return _suggestions(index.snapshot.manifest, index)
+def suggestions(index: Index, *, close: bool = True) -> list[str]:
+    """Return questions that the articles of an index answer, found once for each of its versions.
+
+    Args:
+        index: It.
+        close: Of the sample's questions take those that are worded as the articles are; otherwise such as are in words
+            of their own, which tell systems apart.
+    """
+    return _suggestions(index.snapshot.manifest, close, index)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _suggestions(manifest: dict[str, Any], _index: Index) -> list[str]:
-    return _of_sample(_index) or suggest(recent_articles(_index.snapshot.store), analyzer(), COUNT)
+def _suggestions(manifest: dict[str, Any], close: bool, _index: Index) -> list[str]:
+    return _of_sample(_index, close) or suggest(recent_articles(_index.snapshot.store), analyzer(), COUNT)
 
 
-def _of_sample(index: Index) -> list[str]:
+def _of_sample(index: Index, close: bool) -> list[str]:
     """Return questions of the bundled sample, each from another section, if the index holds their articles."""
     sample = load_retrieval_data("sample", split="validation")
     asked: dict[str, tuple[str, str]] = {}
     for question in sample.questions:
-        if question.metadata.get("style") == "close" and not question.impossible:
+        if (question.metadata.get("style") == "close") == close and not question.impossible:
             article = min(question.relevant)
             asked.setdefault(sample.passages[article].metadata["section"], (question.text, article))
     chosen = list(asked.values())[:COUNT]

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from rag_app.filters import Filter
 from rag_app.index import Index
 from rag_app.page.chat.scope import Scope, choose_scope
 from rag_app.page.chat_model.choice import choose_chat_model
@@ -34,16 +33,6 @@ class Choices(NamedTuple):
     scope: Scope
     chat_model: str | None
     collapse: bool
-
-
-def filter_words(choices: Choices) -> str:
-    """Return the chosen filter in words, empty for none."""
-    return choices.scope.words
-
-
-def metadata_filter(choices: Choices) -> Filter | None:
-    """Return the chosen filter as `rag_app.filters` takes it."""
-    return choices.scope.filter
 
 
 def choose(index: Index, facets: Facets, settings: Settings) -> Choices:

@@ -20,7 +20,7 @@ from rag_app.page import resources
 from rag_app.page.chat import history
 from rag_app.page.chat.answering import Answer, Request
 from rag_app.page.chat.cards import show_sources
-from rag_app.page.chat.choices import Choices, choose, filter_words, metadata_filter
+from rag_app.page.chat.choices import Choices, choose
 from rag_app.page.chat.history import Current, answers
 from rag_app.page.feedback.thumbs import right_article, show_thumbs
 from rag_app.page.frame import ask_box
@@ -94,7 +94,7 @@ def _ask(
     turn = Turn(
         question,
         index=str(index.path),
-        filtered=filter_words(choices),
+        filtered=choices.scope.words,
         written=choices.chat_model is not None,
         chat_model=choices.chat_model or "",
         reranker=choices.reranker or "",
@@ -124,7 +124,7 @@ def _build(index: Index, choices: Choices, settings: Settings, lang: Lang) -> Ru
         compressor=compressor,
         k=max(choices.candidates, choices.sources),
         top_n=top_n,
-        filter=metadata_filter(choices),
+        filter=choices.scope.filter,
         collapse=choices.collapse,
     )
     return build_chain(

@@ -6,7 +6,6 @@ from typing import TypeVar
 
 import streamlit as st
 
-from rag_app.data import load_retrieval_data
 from rag_app.explaining.comparison import KINDS, RERANKED
 from rag_app.generations import read_manifest
 from rag_app.index import FORMATS, Index
@@ -160,26 +159,13 @@ def _open(path: Path, settings: Settings) -> Index:
 
 
 def _suggest(index: Index) -> None:
-    questions = _questions(suggestions(index))
+    questions = suggestions(index, close=False)
     if not questions:
         st.caption(say("질문을 적고 비교하기를 누르세요.", "Type a question and press Compare."))
         return
     st.markdown(say("이런 질문으로 시작해 보세요.", "Questions to begin with:"))
     for question in questions:
         st.button(escape_markdown(question), on_click=_begin, args=(question,), width="stretch")
-
-
-@st.cache_data(show_spinner=False, max_entries=8)
-def _questions(suggested: list[str]) -> list[str]:
-    """Return questions to begin with: of the sample such as are in words of their own, which tell systems apart."""
-    sample = load_retrieval_data("sample", split="validation")
-    if not suggested or not {question.text for question in sample.questions}.issuperset(suggested):
-        return suggested
-    asked: dict[str, str] = {}
-    for question in sample.questions:
-        if question.metadata.get("style") != "close" and not question.impossible:
-            asked.setdefault(sample.passages[min(question.relevant)].metadata["section"], question.text)
-    return list(asked.values())[: len(suggested)]
 
 
 def _begin(question: str) -> None:
