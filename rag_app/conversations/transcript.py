@@ -10,7 +10,7 @@ from rag_app.conversations.turn import Turn
 from rag_app.korean import normalise
 from rag_app.language import Say
 from rag_app.rendering.answer import cited_numbers
-from rag_app.rendering.sources import headline
+from rag_app.rendering.sources import headline, origin
 from rag_app.rendering.text import web_link
 
 _MARKER = re.compile(r"(\[\d{1,3}\])")
@@ -66,8 +66,7 @@ def _note(turn: Turn, say: Say) -> str:
 def _source(number: int, document: Document, say: Say) -> str:
     """Return a source as one item of a numbered list, which begins at its own number."""
     metadata = document.metadata
-    about = [str(metadata[key]) for key in ("source", "date", "section") if metadata.get(key)]
-    lines = [f"{number}. {_line(' · '.join([headline(document, say), *about]))}"]
+    lines = [f"{number}. {_line(' · '.join([headline(document, say), *origin(metadata)]))}"]
     if link := web_link(metadata.get("url")):
         lines.append(f"<{_address(link)}>")
     quote = metadata.get("quote") or {"start": 0, "end": 0}

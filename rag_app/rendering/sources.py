@@ -1,7 +1,7 @@
 """Sources as HTML for a page: where each is from, its quoted sentences, and why it was found."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import PurePath
 from typing import Any
@@ -101,9 +101,14 @@ def headline(document: Document, say: Say = KOREAN) -> str:
     return str(metadata.get("title") or _file_name(metadata) or say("제목 없음", "Untitled"))
 
 
+def origin(metadata: Mapping[str, Any]) -> list[str]:
+    """Return the outlet, the date and the section of a document, as far as they are known."""
+    return [str(metadata[key]) for key in ("source", "date", "section") if metadata.get(key)]
+
+
 def origin_html(metadata: dict[str, Any], title: str, say: Say) -> str:
     """Return on one line where a document is from: outlet, date, section, file, page, and a link to the original."""
-    known = [str(metadata[key]) for key in ("source", "date", "section") if metadata.get(key)]
+    known = origin(metadata)
     if (name := _file_name(metadata)) and name != title and not metadata.get("source"):
         known.append(name)
     details = [f'<span lang="ko">{escape(detail)}</span>' for detail in known]

@@ -9,6 +9,7 @@ from rag_app.index import Index
 from rag_app.korean import normalise
 from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.words import say
+from rag_app.rendering.sources import origin
 from rag_app.rendering.text import escape_markdown, shortened
 from rag_app.retrieval import HybridRetriever
 
@@ -65,9 +66,7 @@ def headline(article: Document) -> str:
 
 def details(article: Document) -> str:
     """Return an article's outlet, date and section on one line, as far as they are known."""
-    return " · ".join(
-        str(article.metadata[name]) for name in ("source", "date", "section") if article.metadata.get(name)
-    )
+    return " · ".join(origin(article.metadata))
 
 
 def _summary(article: Document) -> str:
