@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import NamedTuple
 
 _BUSY_SECONDS = 5.0
@@ -38,6 +39,10 @@ def connected(path: Path | str, tables: Tables) -> Iterator[sqlite3.Connection]:
         ValueError: It is no such file, is damaged, or is of another version. It is left as it is.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    if path != ":memory:" and not Path(path).exists():
+        Path(path).touch(
+            0o600
+        )  # what somebody asked is nobody else's; SQLite's own files beside it get the same rights
     try:
         with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as database:
             _prepare(database, path, tables)
@@ -74,6 +79,18 @@ def _prepare(database: sqlite3.Connection, path: Path | str, tables: Tables) -> 
             f"{path} holds {tables.holds} of version {version}; this program writes version {tables.version}. "
             "Use the version of the program that wrote the file, or move it away."
         )
-    database.executescript(
-        f"{tables.file_options} BEGIN IMMEDIATE; {tables.schema} PRAGMA user_version = {tables.version}; COMMIT;"
-    )
+    _set_file_options(database, tables.file_options)
+    database.executescript(f"BEGIN IMMEDIATE; {tables.schema} PRAGMA user_version = {tables.version}; COMMIT;")
+
+
+def _set_file_options(database: sqlite3.Connection, options: str) -> None:
+    """Set them, once others who are making the same file let us: here SQLite does not wait by itself."""
+    until = monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            database.executescript(options)
+            return
+        except sqlite3.OperationalError:
+            if monotonic() > until:
+                raise
+            sleep(0.01)

@@ -1,6 +1,8 @@
 """Conversations in their file: kept whole, seen by their owner alone, never overwritten."""
 
 import sqlite3
+import stat
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +185,23 @@ def test_a_full_disk_is_an_os_error_and_loses_nothing(store: Conversations, monk
     with pytest.raises(OSError, match="full"):
         store.save(id_, _turn("나", answer="긴 답 " * 100_000))
     assert [turn.question for turn in store.open(id_).turns] == ["가"]
+
+
+def test_nobody_else_on_the_machine_may_read_them(store: Conversations) -> None:
+    store.create("가")
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+
+
+def test_a_new_file_waits_for_others_who_are_making_it(store: Conversations, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = iter(range(2))
+
+    class Busy(sqlite3.Connection):
+        def executescript(self, script: str) -> sqlite3.Cursor:
+            if "journal_mode" in script and next(refusals, None) is not None:
+                raise sqlite3.OperationalError("database is locked")  # as SQLite does at once while others make it
+            return super().executescript(script)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Busy))
+    id_ = store.create("가")
+    assert store.open(id_).title == "가"
+    assert next(refusals, None) is None
