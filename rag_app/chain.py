@@ -14,6 +14,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
 from langchain_core.runnables.utils import AddableDict
 
+from rag_app.characters import WholeCharacters
 from rag_app.citations import CitationFilter, Sources, best_quotes, mark_cited, number_sources
 from rag_app.evidence import MIN_EVIDENCE, evidence_score
 from rag_app.extractive import Extract, rank_sentences, select_sentences
@@ -103,6 +104,7 @@ def build_chain(
             RunnableLambda(lambda _: answer_messages(state["standalone_question"], decided.sources, lang))
             | chat_model.with_config(tags=["answer"])
             | StrOutputParser()
+            | _stepwise(WholeCharacters)
             | _stepwise(lambda: CitationFilter(len(decided.sources)))
         )
 

@@ -308,6 +308,12 @@ def test_markers_are_checked_however_the_answer_is_cut(written: str, kept: str) 
         assert "".join(out) == kept, size
 
 
+def test_an_emoji_that_comes_in_halves_reaches_the_reader_whole() -> None:
+    model = FakeListChatModel(responses=["좋습니다 \ud83d\ude00\ud83d [1]."])  # streamed character by character
+    chunks = list(build_chain(retriever(), embeddings=EMBEDDINGS, chat_model=model).stream({"question": QUESTION}))
+    assert "".join(chunk.get("answer", "") for chunk in chunks) == "좋습니다 😀\ufffd [1]."
+
+
 def test_text_that_is_no_marker_is_not_held_back() -> None:
     assert list(CitationFilter(2).feed("도서관은")) == ["도서관은"]
 
