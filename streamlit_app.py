@@ -11,12 +11,10 @@ import streamlit as st
 
 from rag_app.page.frame import awake, show_frame, wake
 from rag_app.page.style import apply_style
-from rag_app.page.words import say
 
 
 def main() -> None:
     """Show the page; to the first visitor of the process its frame first, since the rest takes a while to import."""
-    st.set_page_config(page_title=say("뉴스에 묻기", "Ask the news"))
     apply_style()
     if not awake():
         show_frame()

@@ -28,6 +28,9 @@ from rag_app.page.suggestions import COUNT
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
+    from rag_app.page.chat.answering import Answer
+    from rag_app.page.chat.history import Current
+
 PAGE = str(Path(streamlit_app.__file__))
 ANSWERABLE = "한빛 3호 발사체에서 누출이 확인된 곳은 어디인가요?"
 RERANKED = "모델이 질문과 단락을 나란히 읽고 다시 매긴 점수"
@@ -441,3 +444,43 @@ def test_the_page_shows_nothing_of_its_source(sample_page: "AppTest") -> None:
 @pytest.mark.parametrize("kind", [kind for kind, _ in REMEDIES])
 def test_every_kind_of_error_has_a_korean_remedy(kind: type[Exception]) -> None:
     assert explain(kind("x")) == dict(REMEDIES)[kind].korean
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_an_answer_that_ends_while_the_page_is_drawn_is_shown(
+    sample_page: "AppTest", monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    from rag_app.page.chat import view
+
+    asked, really = 0, view._running
+
+    def running(state: "Current") -> "Answer | None":
+        nonlocal asked
+        answer = really(state)
+        if answer and (asked := asked + 1) == call:
+            answer.wait()  # it ends right after one has looked
+        return answer
+
+    monkeypatch.setattr(view, "_running", running)
+    app = _ask(sample_page, ANSWERABLE)
+    assert len(app.chat_message) == 2
+    assert "헬륨 배관 이음매" in _answer(app)
+
+
+def test_the_language_is_in_the_address_of_every_view(sample_page: "AppTest") -> None:
+    sample_page.session_state["lang"] = "en"
+    app = sample_page.run()
+    assert app.query_params["lang"] == "en"
+    del app.query_params["lang"]  # as going to another view does
+    app.run()
+    assert app.query_params["lang"] == "en"
+    assert app.title[0].value == "Ask the news"
+
+
+def test_a_conversation_that_was_deleted_elsewhere_is_said_to_be_gone(sample_page: "AppTest") -> None:
+    app = _ask(sample_page, ANSWERABLE)
+    store = Conversations(load_settings().home / "chat.sqlite")
+    store.delete(store.list()[0].id)
+    app = _ask(app, "한파 동파 신고 건수는?")
+    assert [conversation.turns for conversation in store.list()] == [1]
+    assert any("보던 대화를 찾지 못해" in text for text in _texts(app, "info"))

@@ -1,5 +1,6 @@
 """What the first visitor of a process sees while the rest is being imported: the page's frame, with its chat input."""
 
+import gc
 import threading
 from functools import partial
 from importlib import import_module
@@ -21,11 +22,15 @@ def awake() -> bool:
 
 
 def wake() -> None:
-    """Import it, which takes a second or two."""
+    """Import it, and read the dictionary of the morpheme analysis: three seconds in which nobody else is served."""
+    from rag_app.korean import analyzer
+
     sleep(_FLUSH)
     for module in ("rag_app.page.opening", *(view.function.split(":")[0] for view in VIEWS)):
         import_module(module)
+    analyzer().morphemes("준비")  # reads the other half at first use
     _awake.set()
+    gc.freeze()  # Streamlit collects garbage after every run: not what stays anyway, which takes a tenth of a second
 
 
 def show_frame() -> None:
@@ -52,9 +57,10 @@ def _show(view: View) -> None:
 
 def show_title(view: View) -> None:
     """Show the title of a view."""
+    page, name = say("뉴스에 묻기", "Ask the news"), say(view.korean, view.english)
     # Named once in a run: of two that differ the browser may keep the first.
-    st.set_page_config(layout="wide" if view.wide else "centered")
-    st.title(say("뉴스에 묻기", "Ask the news") if not view.path else say(view.korean, view.english), anchor=False)
+    st.set_page_config(f"{name} · {page}" if view.path else page, layout="wide" if view.wide else "centered")
+    st.title(name if view.path else page, anchor=False)
 
 
 def ask_box() -> str | None:

@@ -39,7 +39,7 @@ def duration_words(seconds: float) -> str:
 
 
 def language_switch(otherwise: str | None) -> None:
-    """Let the visitor choose; the choice stands in the address, so that a reload keeps it."""
+    """Let the visitor choose; what is not the default stands in the address, so that a reload keeps it."""
     st.session_state.setdefault("lang", choose_language(st.query_params.get("lang"), otherwise).lang)
     st.segmented_control(
         "언어 / Language",
@@ -48,5 +48,7 @@ def language_switch(otherwise: str | None) -> None:
         key="lang",
         required=True,
         label_visibility="collapsed",
-        on_change=lambda: st.query_params.update(lang=st.session_state["lang"]),
     )
+    lang = language().lang
+    if lang != st.query_params.get("lang", choose_language(otherwise).lang):  # going to another view clears the address
+        st.query_params["lang"] = lang

@@ -31,6 +31,7 @@ class Current:
         turns: In order.
         revision: Of the file, when the turns were read; -1 while it is not in the file.
         unkept: Why it is not kept; empty while it is.
+        lost: The one that was asked for, or was in sight, is gone, and this one has taken its place.
     """
 
     id: str = field(default_factory=new_id)
@@ -38,6 +39,7 @@ class Current:
     turns: list[Turn] = field(default_factory=list)
     revision: int = -1
     unkept: str = ""
+    lost: bool = False
 
 
 @st.cache_resource(show_spinner=False)
@@ -76,18 +78,12 @@ def _read(store: Conversations, state: Current) -> Current:
             return state
         kept = store.open(state.id)
     except KeyError:
-        st.info(
-            say(
-                "이 대화를 찾지 못했습니다. 지웠거나 다른 곳에 저장된 대화입니다.",
-                "This conversation was not found. It was deleted, or is kept elsewhere.",
-            )
-        )
-        return Current()
+        return Current(lost=True)
     except (OSError, ValueError) as error:
         state.unkept = str(error)
         return state
     turns = [answer.turn if (answer := answers().get(turn.id)) else turn for turn in kept.turns]
-    return Current(kept.id, kept.title, turns, kept.revision)
+    return Current(kept.id, kept.title, turns, kept.revision, lost=state.lost)
 
 
 def begin(store: Conversations, state: Current) -> None:
@@ -275,7 +271,14 @@ def _set_deleted(id_: str | None) -> None:
 
 
 def show_unkept(state: Current) -> None:
-    """Say so where a conversation is not kept."""
+    """Say so where a conversation is gone or is not kept."""
+    if state.lost:
+        st.info(
+            say(
+                "보던 대화를 찾지 못해 새 대화를 엽니다. 지웠거나 다른 곳에 저장된 대화입니다.",
+                "The conversation was not found, so this is a new one. It was deleted, or is kept elsewhere.",
+            )
+        )
     if state.unkept:
         st.warning(
             say(

@@ -57,10 +57,11 @@ def show_chat(index: Index, settings: Settings) -> None:
         choices = choose(index, facets, settings)
     if question is not None and normalise(question):
         _ask(question, state, store, index, choices, settings)
+    running = _running(state)  # once in a run: an answer that ends meanwhile would be drawn nowhere
     with listed:
         history.show_list(store, state)
         if state.turns:
-            history.show_menu(store, state, settings, busy=_running(state) is not None)
+            history.show_menu(store, state, settings, busy=running is not None)
     if facets.fictional:
         st.caption(
             say(
@@ -68,7 +69,7 @@ def show_chat(index: Index, settings: Settings) -> None:
                 "This index holds articles made up for trying things out. They are not real news.",
             )
         )
-    _show_conversation(state, store, index)
+    _show_conversation(state, store, index, running)
     if question is not None and not normalise(question):
         st.warning(
             say(
@@ -76,7 +77,6 @@ def show_chat(index: Index, settings: Settings) -> None:
                 "The question is empty. Ask something, for example “누리호는 언제 발사됐나요?”.",
             )
         )
-    running = _running(state)
     drawn = st.session_state.get(_DRAWN, 0)
     st.session_state[_DRAWN] = len(state.turns)
     if running:
@@ -165,8 +165,7 @@ def _running(state: Current) -> Answer | None:
     return answers().get(state.turns[-1].id) if state.turns else None
 
 
-def _show_conversation(state: Current, store: Conversations, index: Index) -> None:
-    running = _running(state)
+def _show_conversation(state: Current, store: Conversations, index: Index, running: Answer | None) -> None:
     history.show_name(state)
     history.show_unkept(state)
     for number, turn in enumerate(state.turns):
