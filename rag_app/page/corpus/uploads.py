@@ -28,6 +28,8 @@ From = Literal["files", "directory", "server"]
 Target = Literal["add", "new", "replace"]
 
 _ROUND = "upload round"  # counts up when files were taken over, so that uploader and name empty
+_STARTED = "upload started"
+_TARGET = "upload target"
 
 
 class Chosen(NamedTuple):
@@ -75,18 +77,20 @@ def show_uploads(path: Path, index: Index | None, settings: Settings) -> None:
     """
     chosen = _choose_files()
     goal = _choose_goal(path, index, settings)
-    busy = goal is not None and jobs().is_busy(goal.path)
+    busy = isinstance(goal, Goal) and jobs().is_busy(goal.path)
     pressed = st.button(
         say("색인 시작", "Start indexing"),
         type="primary",
         icon=":material/play_arrow:",
-        disabled=not chosen or goal is None or busy,
+        disabled=not chosen or isinstance(goal, str) or busy,
     )
     if busy:
         st.caption(say("이 색인에는 이미 작업이 있습니다.", "A job is at work on this index already."))
     elif not chosen:
         st.caption(say("먼저 파일이나 폴더를 고르세요.", "Choose files or a folder first."))
-    if pressed and chosen and goal is not None:
+    elif isinstance(goal, str):
+        st.caption(goal)
+    if pressed and chosen and isinstance(goal, Goal):
         _start(chosen, goal)
 
 
@@ -134,8 +138,8 @@ def _choose_files() -> Chosen:
     return Chosen(uploads, "", columns, left_out)
 
 
-def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | None:
-    """Ask what the files are for; None while that is not complete."""
+def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | str:
+    """Ask what the files are for; return what is still to be done while that is not complete, in words."""
     if index is None:
         return _build(path, settings, _choose_model(settings.model, "first model"))
     name = path.name.lstrip(".")
@@ -144,12 +148,14 @@ def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | 
         "new": say("새 색인 만들기", "Make a new index"),
         "replace": say(f"‘{name}’ 바꾸기", f"Replace “{name}”"),
     }
+    if st.session_state.pop(_STARTED, False) and st.session_state.get(_TARGET) == "new":
+        st.session_state[_TARGET] = "add"  # the new index is on its way: nobody makes one after the other
     target: Target = st.radio(
         say("어디에 넣을까요?", "Where to"),
         get_args(Target),
         format_func=lambda choice: escape_markdown(words[choice]),
         horizontal=True,
-        key="upload target",
+        key=_TARGET,
         persist_state="session",
     )
     if target == "add":
@@ -171,7 +177,7 @@ def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | 
     )
     model = _choose_model(settings.model, "new model")
     if not name.strip():
-        return None
+        return say("새 색인의 이름을 적으세요.", "Type a name for the new index.")
     try:
         return _build(new_folder(name, settings), settings, model)
     except FileExistsError:
@@ -183,10 +189,10 @@ def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | 
                 "A name is made of letters, digits, spaces, '-', '_' and '.', and begins with a letter or digit.",
             )
         )
-    return None
+    return say("새 색인의 이름을 고치세요.", "Mend the name of the new index.")
 
 
-def _replace(path: Path, index: Index, settings: Settings) -> Goal | None:
+def _replace(path: Path, index: Index, settings: Settings) -> Goal | str:
     count = index.snapshot.manifest["documents"]
     model = _choose_model(str(index.snapshot.manifest["model"]["name"]), "replacing model")
     whole = st.checkbox(
@@ -199,7 +205,9 @@ def _replace(path: Path, index: Index, settings: Settings) -> Goal | None:
         ),
         key=f"sure to replace {path} {index.snapshot.manifest['generation']}",
     )
-    return _build(path, settings, model, replace=True)._replace(whole=whole) if sure else None
+    if not sure:
+        return say("지금 색인의 기사를 버려도 되면 위 칸에 표시하세요.", "Tick the box above if the articles may go.")
+    return _build(path, settings, model, replace=True)._replace(whole=whole)
 
 
 def _choose_model(default: str, key: str) -> str:
@@ -236,6 +244,7 @@ def _start(chosen: Chosen, goal: Goal) -> None:
         show_explained(error)
         return
     st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
+    st.session_state[_STARTED] = True
     st.rerun()
 
 
