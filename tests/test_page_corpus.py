@@ -50,12 +50,17 @@ def _view() -> None:
 
 
 def _open(part: str = "overview", **state: str) -> "AppTest":
+    return _run(_opening(part=part, **state))
+
+
+def _opening(**state: str) -> "AppTest":
+    """Return the view before its first run."""
     from streamlit.testing.v1 import AppTest
 
     app = AppTest.from_function(_view, default_timeout=30)
-    for name, value in {"part": part, **state}.items():
+    for name, value in state.items():
         app.session_state[name] = value
-    return _run(app)
+    return app
 
 
 def _run(app: "AppTest") -> "AppTest":
@@ -112,6 +117,7 @@ def test_a_replacement_waits_for_a_yes_and_keeps_the_old_index_if_a_file_cannot_
     app = _open("upload", **{"upload from": "server", "upload target": "replace"})
     _labelled(app.text_input, "파일이나 폴더의 경로").set_value(str(folder)).run()
     assert _labelled(app.button, "색인 시작").disabled
+    assert app.caption[-1].value == "지금 색인의 기사를 버려도 되면 위 칸에 표시하세요."
     _labelled(
         app.checkbox, "지금 색인의 기사 1건을 버리고 새로 만듭니다. 다 될 때까지는 지금 색인을 씁니다."
     ).check().run()
@@ -169,6 +175,40 @@ def test_an_index_elsewhere_of_the_same_name_would_hide_a_new_one(tmp_path: Path
     app = _open("upload", **{"upload from": "server", "upload target": "new"})
     _labelled(app.text_input, "새 색인의 이름").set_value("News")
     assert [box.value for box in _run(app).warning] == ["그 이름의 색인이 이미 있습니다."]
+
+
+def test_a_new_index_waits_for_its_name_and_what_comes_next_is_added_again(tmp_path: Path, folder: Path) -> None:
+    build_index(tmp_path / "news", [LAKE], load_embeddings())
+    app = _open("upload", **{"upload from": "server", "upload target": "new"})
+    assert app.caption[-1].value == "먼저 파일이나 폴더를 고르세요."
+    _labelled(app.text_input, "파일이나 폴더의 경로").set_value(str(folder))
+    assert _run(app).caption[-1].value == "새 색인의 이름을 적으세요."
+    assert _labelled(app.button, "색인 시작").disabled
+    _labelled(app.text_input, "새 색인의 이름").set_value("호수")
+    app = _index_folder(_run(app), folder, tmp_path / "home" / "indexes" / "호수")
+    assert _labelled(app.radio, "어디에 넣을까요?").value == "add"
+    assert not _labelled(app.button, "색인 시작").disabled
+
+
+@pytest.mark.parametrize("lang", ["ko", "en"])
+def test_the_address_names_a_part_alike_in_every_language(tmp_path: Path, lang: str) -> None:
+    build_index(tmp_path / "news", [LAKE], load_embeddings())
+    app = _opening(lang=lang)
+    app.query_params["part"] = "indexes"
+    parts: Any = _run(app).get("button_group")[0]
+    assert parts.value == "indexes"
+    parts.set_value("upload")
+    assert _run(app).query_params["part"] == "upload"
+
+
+@pytest.mark.parametrize("others", [(), ("호수",)])
+def test_an_address_of_an_index_that_is_not_there_says_so_once(tmp_path: Path, others: tuple[str, ...]) -> None:
+    for path in (tmp_path / "news", *(tmp_path / "home" / "indexes" / name for name in others)):
+        build_index(path, [LAKE], load_embeddings())
+    app = _opening()
+    app.query_params["index"] = "없는*것*"
+    assert [toast.value for toast in _run(app).toast] == [r"‘없는\*것\*’ 색인은 없습니다. 대신 ‘news’ 색인을 엽니다."]
+    assert not _run(app).toast
 
 
 def test_the_scope_is_a_filter_and_words() -> None:

@@ -1,7 +1,7 @@
 """The indexes that a visitor can choose from, make, name and delete."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
 
 _CHOICE = "index"  # also its name in the address
+_OPENED = "index in the address looked up"
 _NOTICE = "library notice"
 
 
@@ -37,14 +38,27 @@ def choose_index(settings: Settings) -> Path:
     """Let the visitor choose an index; the choice stands in the address, so that a reload keeps it."""
     indexes = known_indexes(settings)
     carried = st.session_state.pop(CARRIED, None)
+    asked = st.query_params.get(_CHOICE)
     if len(indexes) == 1:
+        _tell_if_unknown(asked, next(iter(indexes)), indexes)
         return settings.index
     if carried in indexes:
         st.session_state[_CHOICE] = carried
     name = st.selectbox(say("색인", "Index"), list(indexes), key=_CHOICE, bind="query-params")
+    _tell_if_unknown(asked, name, indexes)
     if counts := _counts(indexes[name]):
         st.caption(say(f"기사 {counts['documents']:,}건", f"{counts['documents']:,} articles"))
     return indexes[name]
+
+
+def _tell_if_unknown(asked: str | None, shown: str, indexes: Collection[str]) -> None:
+    """Say, where the address names an index that is not there, which one is shown; once, as the page is opened."""
+    opening = _OPENED not in st.session_state
+    st.session_state[_OPENED] = True
+    if opening and asked and asked not in indexes:
+        names = map(escape_markdown, (asked, shown))
+        words = say("‘{}’ 색인은 없습니다. 대신 ‘{}’ 색인을 엽니다.", "There is no index “{}”. “{}” is shown instead.")
+        st.toast(words.format(*names), icon=":material/warning:", duration="infinite")
 
 
 def new_folder(name: str, settings: Settings) -> Path:

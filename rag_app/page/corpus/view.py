@@ -16,6 +16,7 @@ from rag_app.page.words import say
 from rag_app.settings import Settings
 
 Part = Literal["overview", "articles", "upload", "indexes"]
+_PART = "part"  # also its name in the address
 
 
 def show_corpus(index: Index, settings: Settings) -> None:
@@ -26,16 +27,19 @@ def show_corpus(index: Index, settings: Settings) -> None:
         "upload": say("올리기", "Upload"),
         "indexes": say("색인 관리", "Indexes"),
     }
-    part: Part = st.segmented_control(
+    asked = st.query_params.get(_PART)
+    st.session_state.setdefault(_PART, asked if asked in words else "overview")
+    st.segmented_control(
         say("자료의 부분", "Part of this view"),
         get_args(Part),
         format_func=words.__getitem__,
-        default="overview",
         required=True,
-        key="part",
-        bind="query-params",
+        key=_PART,
         label_visibility="collapsed",
+        # Not bound to the address: that would hold the label, which another language does not know.
+        on_change=lambda: st.query_params.update({_PART: st.session_state[_PART]}),
     )
+    part: Part = st.session_state[_PART]
     show_jobs(index.path, partial(choose, settings=settings), details=part == "upload")
     if part == "articles":
         show_articles(index)
