@@ -1,7 +1,8 @@
 """A question inside a conversation -> one that can be searched for alone."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -9,8 +10,9 @@ from langchain_core.messages import BaseMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableLambda
 
-from rag_app.korean import analyzer, normalise
-from rag_app.prompts import rewrite_messages
+from rag_app.korean import Morpheme, analyzer, normalise
+from rag_app.prompts import WORDINGS, is_refusal, rewrite_messages
+from rag_app.question_dates import find_dates
 
 _POINTING_WORDS = frozenset(("그", "이", "저", "그거", "이거", "그것", "이것", "거기", "여기", "그곳", "이곳"))
 _POINTING_PEOPLE = frozenset(("그녀", "그들", "이들"))
@@ -20,34 +22,99 @@ _POINTING_TAGS = frozenset({"MM", "NP", "MAJ"})
 _POINTING_NOUNS = frozenset({"그때", "그날", "당시", "해당"})
 _NAMES = frozenset({"NNP", "SL", "SH"})
 _NOUNS = frozenset({"NNG", "NNP", "SL", "SH", "XR"})
-_ASKED_NOUNS = frozenset({"언제", "누구", "어디", "무엇", "왜", "얼마", "때", "날", "일", "이유", "곳", "사람"})
+_ASKED_NOUNS = frozenset({"언제", "누구", "어디", "무엇", "왜", "얼마", "때", "날", "일", "이유", "곳", "사람", "경우"})
+_VERBS = frozenset({"VV", "VA", "VX", "VCP", "VCN", "XSV", "XSA"})
+_TOPIC = frozenset({"은", "는", "ᆫ", "도", "이요"})
+_CONTENT = _NOUNS | _VERBS - {"VX", "XSV", "XSA"} | {"NP", "NR", "SN", "MAG"}
+_SMALL_TALK = frozenset({"안녕", "감사", "고맙", "반갑", "수고", "대박", "좋", "알"})
 _QUOTES = "\"'“”‘’「」『』"
 _LABEL = re.compile(r"^(?:질문|question)\s*:\s*", re.IGNORECASE)
 
 
 def standalone_by_rule(question: str, history: Sequence[BaseMessage]) -> str:
-    """Return a normalised question, with the last self-contained question of the user before it if it needs one.
+    """Return a normalised question, with what the user asked before it if it needs that.
 
-    It needs one if it points back (그, 이, 거기, 그때, 당시, 그럼 ...) or names too little itself: no proper noun and
-    fewer than two nouns. A rule, so it can be wrong both ways: "이 시각 주요 뉴스는?" points nowhere.
+    It needs that if it points back (그, 이, 거기, 그때, 당시, 그럼 ...), names one thing and asks nothing about it
+    (서울은요?), or names too little itself: no proper noun, and fewer than two nouns or dates. In front of it goes the
+    last question that was self-contained and, if this one names nothing, the last after that which only named something:
+    never more than three. What was refused is not leaned on; small talk neither leans nor is leaned on.
+
+    A rule, so it can be wrong both ways: "이 시각 주요 뉴스는?" points nowhere and "누리호는?" may begin something new,
+    but "부산은 몇 도였나요?" and "2020년 예산은 얼마였나요?" may well lean.
     """
     question = normalise(question)
     if not leans_on_history(question):
         return question
-    asked = [normalise(message.text) for message in reversed(history) if message.type == "human"]
-    previous = next((text for text in asked if not leans_on_history(text)), next(iter(asked), ""))
-    return f"{previous} {question}".strip()
+    asked = [text for text in _answered(history) if not _is_small_talk(_morphemes(text))]
+    alone = [place for place, text in enumerate(asked) if not leans_on_history(text)]
+    subject = alone[-1] if alone else len(asked) - 1
+    named = [text for text in asked[subject + 1 :] if _only_names(text)][-1:]
+    return " ".join([*asked[subject:][:1], *([] if _only_names(question) else named), question])
 
 
 def leans_on_history(question: str) -> bool:
     """Return whether a normalised question probably means something said before."""
-    korean = analyzer()
-    if _POINTING & set(korean.morphemes(question, _POINTING_TAGS)):
+    morphemes = _morphemes(question)
+    if _is_small_talk(morphemes):
+        return False
+    if _POINTING & {one.form for one in morphemes if one.tag in _POINTING_TAGS}:
         return True
-    nouns = set(korean.morphemes(question, _NOUNS)) - _ASKED_NOUNS
-    if _POINTING_NOUNS & nouns:
+    dates = _date_spans(question)
+    empty = _ASKED_NOUNS - {"일"} if dates else _ASKED_NOUNS  # 어제 무슨 일이 있었나요? asks something
+    nouns = {one.form for one in _outside(morphemes, dates) if one.tag in _NOUNS} - empty
+    if _POINTING_NOUNS & nouns or _only_names(question):
         return True
-    return len(nouns) < 2 and not korean.morphemes(question, _NAMES)
+    return len(nouns) + len(dates) < 2 and not any(one.tag in _NAMES for one in morphemes)
+
+
+def _answered(history: Sequence[BaseMessage]) -> list[str]:
+    """Return what the user asked, normalised, without what was refused."""
+    asked: list[str] = []
+    for message in history:
+        if message.type == "human":
+            asked.append(normalise(message.text))
+        elif message.type == "ai" and asked and any(is_refusal(message.text, lang) for lang in WORDINGS):
+            asked.pop()
+    return asked
+
+
+def _is_small_talk(morphemes: Sequence[Morpheme]) -> bool:
+    """Return whether there is nothing to search for: 안녕하세요, ㅋㅋㅋ."""
+    return not {one.form for one in morphemes if one.tag in _CONTENT} - _SMALL_TALK
+
+
+def _only_names(question: str) -> bool:
+    """Return whether a question names one thing or date, and asks nothing about it: 서울은요?, 부산은 어때요?"""
+    morphemes = [one for one in _morphemes(question) if not one.tag.startswith("S") or one.tag in _NAMES | {"SN"}]
+    most = 1
+    if len(morphemes) > 1 and morphemes[-1].form == "요" and morphemes[-2].tag == "JX":  # its own tag is anything
+        morphemes.pop()
+        most = 2  # 피해 규모는요? begins no conversation, 한국은행 기준금리는? may
+    dates = _date_spans(question)
+    named = [one for one in _outside(morphemes, dates) if one.tag in _NOUNS and one.form not in _ASKED_NOUNS]
+    things = len({question.rfind(" ", 0, one.start) for one in named}) + len(dates)  # 기준금리 is one of two nouns
+    verbs = [one.form for one in morphemes if one.tag in _VERBS]
+    is_topic = morphemes[-1:] != [] and morphemes[-1].tag == "JX" and morphemes[-1].form in _TOPIC
+    return 1 <= things <= most and (verbs == ["어떻"] or (is_topic and not verbs))
+
+
+def _date_spans(question: str) -> list[tuple[int, int]]:
+    """Return where the dates of a question stand."""
+    spans, at = [], 0
+    for found in find_dates(question, date.today()):
+        start = question.index(found.text, at)
+        at = start + len(found.text)
+        spans.append((start, at))
+    return spans
+
+
+def _outside(morphemes: Iterable[Morpheme], spans: Sequence[tuple[int, int]]) -> list[Morpheme]:
+    return [one for one in morphemes if not any(start <= one.start < end for start, end in spans)]
+
+
+def _morphemes(question: str) -> list[Morpheme]:
+    """Return the morphemes of a normalised question, lower-cased, their tags without conjugation classes."""
+    return [one._replace(form=one.form.lower(), tag=one.tag.split("-")[0]) for one in analyzer().analyse(question)]
 
 
 def rewriter(chat_model: BaseChatModel, lang: str) -> Runnable[dict[str, Any], str]:

@@ -405,6 +405,57 @@ def test_the_subject_is_the_last_question_that_stood_alone() -> None:
     assert standalone_by_rule("예산은?", []) == "예산은?"
 
 
+ELSEWHERE = (
+    "서울은요?",
+    "부산이요?",
+    "제주도도요?",
+    "대전에선요?",
+    "AI는요?",
+    "피해 규모는요?",
+    "3월에는요?",
+    "부산은 어때요?",
+)
+
+
+@pytest.mark.parametrize("question", ELSEWHERE)
+def test_a_question_that_only_names_something_asks_the_last_one_of_it(question: str) -> None:
+    assert standalone_by_rule(question, HISTORY) == f"{QUESTION} {question}"
+
+
+def test_what_was_only_named_is_joined_to_what_it_was_asked_with_and_never_piles_up() -> None:
+    history: list[BaseMessage] = list(HISTORY)
+    for asked in ("서울은요?", "누가 밝혔나요?", "부산은요?", "그건 언제요?"):
+        history += [HumanMessage(asked), AIMessage("“그렇다.” [1]")]
+    assert standalone_by_rule("누가 밝혔나요?", history[:4]) == f"{QUESTION} 서울은요? 누가 밝혔나요?"
+    assert standalone_by_rule("대전은요?", history) == f"{QUESTION} 대전은요?"
+    assert standalone_by_rule("얼마였나요?", history) == f"{QUESTION} 부산은요? 얼마였나요?"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "안녕하세요",
+        "ㅋㅋㅋ",
+        "감사합니다!",
+        "네",
+        "1월에 있었던 일을 요약해 줘",
+        "어제 무슨 일이 있었나요?",
+        "오늘 뉴스는?",
+        "제주도?",
+    ],
+)
+def test_small_talk_and_what_has_a_date_of_its_own_stand_alone(question: str) -> None:
+    assert standalone_by_rule(question, HISTORY) == question
+
+
+@pytest.mark.parametrize("refusal", [REFUSAL, f"“{REFUSAL}.”", "No article answering this was found"])
+def test_neither_what_was_refused_nor_small_talk_is_leaned_on(refusal: str) -> None:
+    refused = [HumanMessage("화성 탐사선은 언제 착륙했나요?"), AIMessage(refusal)]
+    history = [*HISTORY, *refused, HumanMessage("고마워요"), AIMessage("네.")]
+    assert standalone_by_rule("예산은?", history) == f"{QUESTION} 예산은?"
+    assert standalone_by_rule("예산은?", refused) == "예산은?"
+
+
 def test_a_follow_up_without_a_model_answers_the_new_question() -> None:
     result = build_chain(retriever(), embeddings=EMBEDDINGS).invoke(
         {"question": "그럼 예산은 얼마인가요?", "history": [("user", QUESTION), ("ai", "3월 2일")]}
