@@ -1,10 +1,15 @@
 """Why a file could not be read, told with what to do about it."""
 
 import re
+from pathlib import PurePath
 
 from rag_app.page.problems import Remedy, explain
 from rag_app.page.words import say
 
+SCANNED = Remedy(
+    "글이 없습니다. 글자를 그림으로 담은 스캔 문서라면 문자 인식(OCR)을 거쳐 올리세요.",
+    "It holds no text. If it is a scan, run text recognition (OCR) on it first.",
+)
 # By what an error says; the first that fits counts.
 REASONS: tuple[tuple[str, Remedy], ...] = (
     (
@@ -64,17 +69,28 @@ REASONS: tuple[tuple[str, Remedy], ...] = (
         ),
     ),
     (
-        r"its content is that of|the suffix that belongs|is no HWP document",
+        r"its content is that of|the suffix that belongs",
         Remedy(
             "이름과 내용의 형식이 다릅니다. 내용에 맞는 확장자로 바꾸어 올리세요.",
             "Its content is not what its name says. Give it the suffix that belongs to it.",
         ),
     ),
     (
-        r"holds no text|the file is empty",
+        r"the file is empty",
         Remedy(
-            "글이 없습니다. 글자를 그림으로 담은 스캔 문서라면 문자 인식(OCR)을 거쳐 올리세요.",
-            "It holds no text. If it is a scan, run text recognition (OCR) on it first.",
+            "내용이 하나도 없는 빈 파일입니다. 원본을 다시 복사하거나 저장해 올리세요.",
+            "The file is empty. Copy or save the original again.",
+        ),
+    ),
+    (
+        r"\(OCR\)",
+        SCANNED,
+    ),
+    (
+        r"holds no text",
+        Remedy(
+            "읽을 글이 없습니다. 파일을 열어 글이 있는지 확인하고 다시 올리세요.",
+            "There is no text in it. Open it, see that it has some, and upload it again.",
         ),
     ),
     (
@@ -103,10 +119,12 @@ def explain_file(error: Exception, name: str = "") -> str:
 
     Args:
         error: What reading it raised.
-        name: The file's, which begins the message and says nothing about the reason.
+        name: The file's, which begins the message and says no more about the reason than its suffix does.
     """
     if isinstance(error, OSError):
         return explain(error)
     message = str(error).removeprefix(f"{name}: ")
+    if message.startswith("holds no text") and PurePath(name).suffix.lower() == ".docx":  # it may be all pictures
+        return say(*SCANNED)
     found = (remedy for pattern, remedy in REASONS if re.search(pattern, message))
     return say(*next(found, BROKEN))
