@@ -36,7 +36,7 @@ def standalone_by_rule(question: str, history: Sequence[BaseMessage]) -> str:
 
     It needs that if it points back (그, 이, 거기, 그때, 당시, 그럼 ...), names one thing and asks nothing about it
     (서울은요?), or names too little itself: no proper noun, and fewer than two nouns or dates. In front of it goes the
-    last question that was self-contained and, if this one names nothing, the last after that which only named something:
+    last question that was self-contained and, if this one names nothing, the last after it that only named something:
     never more than three. What was refused is not leaned on; small talk neither leans nor is leaned on.
 
     A rule, so it can be wrong both ways: "이 시각 주요 뉴스는?" points nowhere and "누리호는?" may begin something new,

@@ -1,5 +1,7 @@
 """A conversation as Markdown shows what was said, and nothing in it is markup."""
 
+from datetime import UTC, timedelta, timezone, tzinfo
+
 import pytest
 from langchain_core.documents import Document
 
@@ -22,8 +24,8 @@ MOON = Document(
 OTHER = Document("다른 글", metadata={"title": "다른 기사", "url": "javascript:alert(1)"})
 
 
-def _markdown(*turns: Turn, lang: str = "ko") -> str:
-    return to_markdown(Conversation("1", "달 이야기", 1, list(turns)), Say("en" if lang == "en" else "ko"))
+def _markdown(*turns: Turn, lang: str = "ko", zone: tzinfo = UTC) -> str:
+    return to_markdown(Conversation("1", "달 이야기", 1, list(turns)), Say("en" if lang == "en" else "ko"), zone)
 
 
 def test_a_turn_has_its_question_what_was_searched_its_answer_and_the_sources_it_cites() -> None:
@@ -53,6 +55,19 @@ def test_what_an_article_has_in_brackets_cites_nothing_and_a_path_stays_at_home(
     text = _markdown(Turn("?", answer="“각주 3[2]은 없다.” [1]", documents=[report, OTHER], finished=True))
     assert "**출처**\n\n1. 보고서.pdf\n" in text
     assert "다른 기사" not in text
+
+
+def test_times_are_those_of_the_visitor_s_clock() -> None:
+    turn = Turn("?", created="2026-01-02T23:04:05+00:00")
+    assert "*2026-01-03 08:04 UTC+09:00*" in _markdown(turn, zone=timezone(timedelta(hours=9)))
+
+
+@pytest.mark.parametrize(("lang", "words"), [("ko", "가상 기사"), ("en", "Made up")])
+def test_a_made_up_article_is_called_so(lang: str, words: str) -> None:
+    made_up = Document("글", metadata={"title": "소식", "date": "2025-01-06", "fictional": True})
+    text = _markdown(Turn("?", answer="글 [1][2]", documents=[made_up, OTHER], finished=True), lang=lang)
+    assert f"\n1. 소식 · 2025-01-06 · {words}\n" in text
+    assert text.count(words) == 1
 
 
 def test_a_refusal_lists_the_nearest_articles_without_links_that_run() -> None:

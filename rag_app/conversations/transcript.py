@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, tzinfo
 
 from langchain_core.documents import Document
 
@@ -19,11 +20,17 @@ _LIST_OR_RULE = re.compile(r"^([-+=]|\d+(?=[.)]))")
 _FILE_NAME_CHARS = 60
 
 
-def to_markdown(conversation: Conversation, say: Say) -> str:
-    """Return a conversation as Markdown that shows all texts as they are: nothing in them is markup, link or HTML."""
+def to_markdown(conversation: Conversation, say: Say, zone: tzinfo = UTC) -> str:
+    """Return a conversation as Markdown that shows all texts as they are: nothing in them is markup, link or HTML.
+
+    Args:
+        conversation: With its turns.
+        say: The language of all that was not said.
+        zone: The time zone to give times in.
+    """
     parts = [f"# {_line(conversation.title)}"]
     for turn in conversation.turns:
-        parts += _turn(turn, say)
+        parts += _turn(turn, say, zone)
     return "\n\n".join(parts) + "\n"
 
 
@@ -33,9 +40,10 @@ def file_name(conversation: Conversation) -> str:
     return f"{name or conversation.id}.md"
 
 
-def _turn(turn: Turn, say: Say) -> Iterator[str]:
+def _turn(turn: Turn, say: Say, zone: tzinfo) -> Iterator[str]:
     yield f"## {_line(turn.question)}"
-    about = [turn.created[:16].replace("T", " ") + " UTC", turn.chat_model, turn.filtered]
+    asked = datetime.fromisoformat(turn.created).astimezone(zone)
+    about = [f"{asked:%Y-%m-%d %H:%M %Z}", turn.chat_model, turn.filtered]
     if turn.searched and turn.searched != normalise(turn.question):
         about.append(f"{say('찾은 질문', 'Searched for')}: {turn.searched}")
     yield "  \n".join(f"*{_line(text)}*" for text in about if text)
@@ -66,7 +74,10 @@ def _note(turn: Turn, say: Say) -> str:
 def _source(number: int, document: Document, say: Say) -> str:
     """Return a source as one item of a numbered list, which begins at its own number."""
     metadata = document.metadata
-    lines = [f"{number}. {_line(' · '.join([headline(document, say), *origin(metadata)]))}"]
+    known = [headline(document, say), *origin(metadata)]
+    if metadata.get("fictional") is True:
+        known.append(say("가상 기사", "Made up"))
+    lines = [f"{number}. {_line(' · '.join(known))}"]
     if link := web_link(metadata.get("url")):
         lines.append(f"<{_address(link)}>")
     quote = metadata.get("quote") or {"start": 0, "end": 0}

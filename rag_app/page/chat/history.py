@@ -203,7 +203,7 @@ def show_menu(store: Conversations, state: Current, settings: Settings, *, busy:
         kept = Conversation(state.id, state.title, state.revision, state.turns)
         st.download_button(
             say("Markdown으로 내려받기", "Download as Markdown"),
-            to_markdown(kept, language()),
+            to_markdown(kept, language(), _zone()),
             file_name(kept),
             "text/markdown",
             on_click="ignore",
