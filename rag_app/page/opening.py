@@ -66,9 +66,11 @@ def _offer_sample(path: Path, settings: Settings) -> None:
             f"There is no index in `{path}`. Build one from your documents, or try the sample news first.",
         )
     )
-    folder = say("문서폴더", "FOLDER")
-    st.code(f"rag-app index {folder} --index {path}\nrag-app index sample --index {path}", "bash")
-    if not st.button(say("예제 뉴스로 색인 만들기", "Index the sample news"), type="primary"):
+    started = st.button(say("예제 뉴스로 색인 만들기", "Index the sample news"), type="primary")
+    with st.expander(say("명령으로 만들기", "By command")):
+        folder = say("문서폴더", "FOLDER")
+        st.code(f"rag-app index {folder} --index {path}\nrag-app index sample --index {path}", "bash")
+    if not started:
         return
     try:
         with st.spinner(say("예제 뉴스로 색인을 만드는 중입니다…", "Indexing the sample news…")):
