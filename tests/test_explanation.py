@@ -172,6 +172,16 @@ def test_words_are_told_apart_by_what_the_passage_has(index: Index) -> None:
     assert "누출" in matched.morphemes
 
 
+def test_whatever_a_word_is_said_to_have_is_marked_however_little_it_adds(index: Index) -> None:
+    often = [make_document(f"{n}호 소식이 나온 동안 {n}명이 모였다.", title=f"소식 {n}") for n in range(30)]
+    index = build_index(index.path.parent / "often", [*NEWS, *often], load_embeddings())
+    article = often[7]
+    words, matched = match_words("7호 소식이 나온 동안 몇 명이 모였나?", str(article.id), index.snapshot.lexical)
+    spans = find_spans(article.page_content, matched, index.snapshot.lexical.analyses["morphemes"])
+    marked = {article.page_content[start:end] for start, end in spans.morphemes}
+    assert {"7", "소식", "동안"} <= {unit for word in words for unit in word.found} & marked
+
+
 def test_what_matches_is_found_where_it_stands(index: Index) -> None:
     morphemes = index.snapshot.lexical.analyses["morphemes"]
     text = "헬륨 배관에서 누출이 확인됐다."

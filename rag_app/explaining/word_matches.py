@@ -13,7 +13,7 @@ Span = tuple[int, int]
 """``(start, end)`` of a part of a text."""
 
 _CLEAR = 0.2
-"""A unit that adds less than this share of what the strongest one adds, such as an ending, is not shown in the text."""
+"""A bigram that adds less than this share of what the strongest unit adds, as one of an ending, is not marked."""
 _WORD = re.compile(r"\S+")
 
 
@@ -38,11 +38,11 @@ class WordMatch(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """The units of a question that a passage has and that add something worth showing.
+    """The units of a question that a passage has and that are worth showing.
 
     Attributes:
-        morphemes: Content morphemes.
-        bigrams: Character bigrams.
+        morphemes: Content morphemes: all that `WordMatch.found` names, lest a reader look for one in vain.
+        bigrams: Character bigrams that add something.
     """
 
     morphemes: frozenset[str]
@@ -91,7 +91,7 @@ def match_words(
         have = sum(scores["bigrams", unit] > 0 for unit in pairs)
         says = not QUESTION_WORDS.issuperset(morphemes)
         matches.append(WordMatch(word, score, found, missing, (have, len(pairs)), says))
-    return matches, _clear(scores)
+    return matches, Matched(frozenset(unit for match in matches for unit in match.found), _clear_bigrams(scores))
 
 
 def find_spans(text: str, matched: Matched, morphemes: Analysis) -> Spans:
@@ -113,13 +113,10 @@ def find_spans(text: str, matched: Matched, morphemes: Analysis) -> Spans:
     return Spans(exact, alike)
 
 
-def _clear(scores: Mapping[tuple[str, str], float]) -> Matched:
+def _clear_bigrams(scores: Mapping[tuple[str, str], float]) -> frozenset[str]:
     least = _CLEAR * max(scores.values(), default=0.0)
-    clear = [key for key, score in scores.items() if score and score >= least]
-    return Matched(
-        frozenset(unit for field, unit in clear if field == "morphemes" and unit not in QUESTION_WORDS),
-        frozenset(unit for field, unit in clear if field == "bigrams" and not unit.startswith("^")),
-    )
+    clear = (unit for (field, unit), score in scores.items() if field == "bigrams" and score and score >= least)
+    return frozenset(unit for unit in clear if not unit.startswith("^"))
 
 
 def _by_word(analyse: Analysis, words: Sequence[str]) -> list[list[str]]:
