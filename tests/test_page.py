@@ -131,6 +131,14 @@ def test_a_follow_up_is_searched_with_what_it_refers_to_and_says_so(sample_page:
     ]
 
 
+def test_of_a_question_without_end_only_the_beginning_is_repeated(sample_page: "AppTest") -> None:
+    store = Conversations(load_settings().home / "chat.sqlite")
+    id_ = store.create("예산은?")
+    store.save(id_, Turn("예산은?", searched=f"{'가' * 6000} 예산은?", answer="없습니다", finished=True))
+    sample_page.query_params["c"] = id_
+    assert f"찾은 질문: {'가' * 200}…" in _texts(sample_page.run(), "caption")
+
+
 def test_a_rerun_shows_the_same_answers_and_sources_without_searching_again(
     sample_page: "AppTest", monkeypatch: pytest.MonkeyPatch
 ) -> None:

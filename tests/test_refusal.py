@@ -15,6 +15,12 @@ def test_weak_evidence_is_told_with_how_weak_it_is_and_what_is_missing() -> None
     assert "가까운 기사를 열어" in shown
 
 
+def test_a_word_without_end_is_cut() -> None:
+    shown = refusal_html(0.31, 0.4, ["가" * 41, "나" * 40], "", found=True, say=KO)
+    assert f">{'가' * 40}…</b>" in shown
+    assert f">{'나' * 40}</b>" in shown
+
+
 def test_without_a_filter_there_is_nothing_to_widen() -> None:
     assert "넓혀" not in refusal_html(0.31, 0.4, [], "", found=True, say=KO)
 

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from html import escape
 
 from rag_app.language import KOREAN, Say
+from rag_app.rendering.text import shortened
 
 _MISSING = 8  # words, of a question that goes on and on
+_WORD = 40  # characters of one
 
 
 def refusal_html(
@@ -37,7 +39,7 @@ def refusal_html(
     if evidence is not None and found:
         lines.append(_evidence_html(evidence, threshold, say))
     if missing and found:
-        words = ", ".join(f'<b lang="ko">{escape(word)}</b>' for word in missing[:_MISSING])
+        words = ", ".join(f'<b lang="ko">{escape(shortened(word, _WORD))}</b>' for word in missing[:_MISSING])
         lines.append(f"<p>{say('찾은 기사 어디에도 없는 말', 'In none of the articles found')}: {words}</p>")
     advice = [
         say(

@@ -29,12 +29,13 @@ from rag_app.page.suggestions import suggestions
 from rag_app.page.views import HANDED_OVER, hand_over, open_view
 from rag_app.page.words import language, say
 from rag_app.rendering.answer import answer_markdown
-from rag_app.rendering.text import escape_markdown
+from rag_app.rendering.text import escape_markdown, shortened
 from rag_app.retrieval import build_retriever
 from rag_app.settings import Settings
 
 PATIENCE = 4
 """Seconds after which one who waits is told for how long."""
+_SEARCHED = 200  # characters of the question searched for that are shown
 _ASKED, _EDITED, _DRAWN = "asked", "edited", "drawn turns"
 
 
@@ -249,7 +250,7 @@ def _show_question(turn: Turn) -> None:
 def _show_search(turn: Turn, index: Index | None = None) -> None:
     """Say what was searched for, and where, if that is not simply the question and the index in sight."""
     if turn.searched and turn.searched != normalise(turn.question):
-        searched = escape_markdown(" ".join(turn.searched.split()))
+        searched = escape_markdown(shortened(turn.searched, _SEARCHED))
         st.caption(f"{say('찾은 질문', 'Searched for')}: {searched}")
     if turn.filtered:
         st.caption(f"{say('찾은 범위', 'Searched in')}: {escape_markdown(turn.filtered)}")
