@@ -10,9 +10,10 @@ pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
 from rag_app.data import sample_documents
 from rag_app.embeddings import load_embeddings
-from rag_app.explaining.comparison import RUNS, build_system
+from rag_app.explaining.comparison import RUNS, Answer, build_system
 from rag_app.index import Index, build_index
 from rag_app.page.compare.comparing import Comparing, System, compare
+from rag_app.page.compare.ranks_html import stage_seconds, times_html
 from rag_app.settings import Settings
 
 QUESTION = "로켓이 왜 안 떴어?"
@@ -74,3 +75,10 @@ def test_what_goes_wrong_is_raised_where_it_can_be_shown(systems: list[tuple[Sys
     assert begun.finished(60)
     with pytest.raises(FileNotFoundError, match="/nowhere/model"):
         begun.result()
+
+
+def test_the_longest_bar_is_full_also_where_it_is_no_stage_of_the_search() -> None:
+    answer = Answer((), 1.0, {"lexical": 0.2}, 1)
+    longest = max(stage_seconds(answer).values())
+    assert stage_seconds(answer) == {"lexical": 0.2, "other": 0.8}
+    assert "width:100.0%" in times_html(answer, longest)

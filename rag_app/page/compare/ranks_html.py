@@ -93,6 +93,11 @@ def dropped_html(documents: Sequence[tuple[Document, int, int | None]], depth: i
     return f'<div class="dropped"><h4>{heading}</h4><ul>{"".join(lines)}</ul></div>' if lines else ""
 
 
+def stage_seconds(answer: Answer) -> dict[str, float]:
+    """Return what each stage of a system took, and ``other`` for all the rest."""
+    return {**answer.stages, "other": answer.seconds - sum(answer.stages.values())}
+
+
 def times_html(answer: Answer, longest: float) -> str:
     """Return what a system took, stage by stage, as bars.
 
@@ -100,7 +105,7 @@ def times_html(answer: Answer, longest: float) -> str:
         answer: Of the system.
         longest: The seconds that a full bar stands for; the same for all systems that are compared.
     """
-    spent = {**answer.stages, "other": answer.seconds - sum(answer.stages.values())}
+    spent = stage_seconds(answer)
     stages = [(say(*words), spent.get(stage, 0.0)) for stage, words in STAGE_TIMES.items()]
     rows = "".join(
         f'<tr><th scope="row">{escape(name)}</th><td><div class="bar"><i><span style="width:'

@@ -17,7 +17,15 @@ from rag_app.explaining.comparison import (
 )
 from rag_app.index import Index
 from rag_app.page.compare.comparing import SHOWN, Comparison, System
-from rag_app.page.compare.ranks_html import dropped_html, place_html, ranks_table_html, slope_html, times_html, title_of
+from rag_app.page.compare.ranks_html import (
+    dropped_html,
+    place_html,
+    ranks_table_html,
+    slope_html,
+    stage_seconds,
+    times_html,
+    title_of,
+)
 from rag_app.page.compare.why import show_why
 from rag_app.page.words import rank_words, say
 from rag_app.rendering.text import escape_markdown
@@ -73,7 +81,7 @@ def show_comparison(
     st.button(
         say("시간 다시 재기", "Measure again"), on_click=measure_again, icon=":material/refresh:", type="tertiary"
     )
-    longest = max(seconds for answer in answers for seconds in answer.stages.values())
+    longest = max(max(stage_seconds(answer).values()) for answer in answers)
     for number, column in enumerate(st.columns(len(systems))):
         before = answers[number - 1] if number else None
         with column:
