@@ -1,6 +1,7 @@
 """The page, run by Streamlit's own test harness over the bundled sample."""
 
 import re
+import threading
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +80,13 @@ def _open(index: Path, monkeypatch: pytest.MonkeyPatch) -> "AppTest":
 
 
 def _ask(app: "AppTest", question: str) -> "AppTest":
-    app.chat_input[0].set_value(question).run()
+    return _at_rest(app.chat_input[0].set_value(question).run())
+
+
+def _at_rest(app: "AppTest") -> "AppTest":
+    """Run the page until nothing is being answered, as the fragment that looks at an answer does by itself."""
+    while any(str(button.key).startswith("stop ") for button in app.button):
+        app.run()
     assert not app.exception
     return app
 
@@ -209,7 +216,7 @@ def test_the_sample_s_own_questions_are_offered_and_asked_by_a_click(sample_page
     asked = {question.text for question in load_retrieval_data("sample").questions}
     assert len(offered) == COUNT
     assert set(offered) <= asked
-    app = sample_page.main.button[0].click().run()
+    app = _at_rest(sample_page.main.button[0].click().run())
     assert not app.exception
     assert [message.name for message in app.chat_message] == ["user", "assistant"]
     assert app.chat_message[0].markdown[0].value == offered[0]
@@ -219,7 +226,7 @@ def test_the_sample_s_own_questions_are_offered_and_asked_by_a_click(sample_page
 def test_another_index_offers_what_its_articles_tell_as_text(hostile_page: "AppTest") -> None:
     [offered] = hostile_page.main.button
     assert offered.label == escape_markdown("<b>가람호수</b> [누르세요](javascript:alert(3))")
-    app = offered.click().run()
+    app = _at_rest(offered.click().run())
     assert not app.exception
     assert "따뜻해졌다" in _answer(app)
 
@@ -257,14 +264,18 @@ def test_a_question_from_another_view_begins_a_new_conversation(sample_page: "Ap
 
 def test_the_last_question_can_be_answered_again_and_any_be_asked_otherwise(sample_page: "AppTest") -> None:
     app = _ask(_ask(sample_page, ANSWERABLE), "한파 동파 신고 건수는?")
-    _labelled(app.main.button, "다시 답하기").click().run()
+    _at_rest(_labelled(app.main.button, "다시 답하기").click().run())
     assert not app.exception
     assert len(app.chat_message) == 4
     edits = [button for button in app.main.button if button.label == "질문 고치기"]
     edits[0].click().run()
     assert any("그 뒤에 나눈 질문과 답 1개가 지워집니다" in text for text in _texts(app, "caption"))
-    app.text_area[0].set_value("두루시민축구단 김도윤 감독 계약 기간?")
+    app.text_area[0].set_value(" ")
     _labelled(app.button, "고쳐서 묻기").click().run()
+    assert _texts(app, "warning") == ["질문을 적어 주세요."]
+    assert len(app.chat_message) == 4
+    app.text_area[0].set_value("두루시민축구단 김도윤 감독 계약 기간?")
+    _at_rest(_labelled(app.button, "고쳐서 묻기").click().run())
     assert not app.exception
     assert [message.name for message in app.chat_message] == ["user", "assistant"]
     assert "2년 6개월" in _answer(app)
@@ -345,7 +356,7 @@ def test_a_failing_chat_model_is_explained_without_its_key_and_the_question_can_
         assert [box.label for box in app.expander] == ["찾은 기사 5건"]
         assert "secret-key" not in str(app)
         server.status = 200
-        app = _labelled(app.main.button, "다시 묻기").click().run()
+        app = _at_rest(_labelled(app.main.button, "다시 묻기").click().run())
         assert not app.exception
         assert not app.error
         assert "답입니다" in _answer(app)
@@ -403,7 +414,7 @@ def test_what_was_interrupted_can_be_asked_again_and_is_left_out_of_the_history(
     assert "답변을 멈췄습니다." in _texts(app, "caption")
     assert app.chat_message[1].markdown[0].value == "반쯤"
     assert [message.text for message in _history(turns)] == ["얼마인가요?", "읽다가", ANSWERABLE, "이음매"]
-    _labelled(app.main.button, "다시 묻기").click().run()
+    _at_rest(_labelled(app.main.button, "다시 묻기").click().run())
     assert len(app.chat_message) == 8
     assert "헬륨" in _answer(app)
 
@@ -492,3 +503,19 @@ def test_a_conversation_that_was_deleted_elsewhere_is_said_to_be_gone(sample_pag
     app = _ask(app, "한파 동파 신고 건수는?")
     assert [conversation.turns for conversation in store.list()] == [1]
     assert any("보던 대화를 찾지 못해" in text for text in _texts(app, "info"))
+
+
+def test_the_dictionary_is_read_before_anything_but_the_frame_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rag_app.page import frame
+
+    awake: list[bool] = []
+
+    class Analyzer:
+        def morphemes(self, text: str) -> None:
+            awake.append(frame.awake())
+
+    monkeypatch.setattr(frame, "_awake", threading.Event())
+    monkeypatch.setattr("rag_app.korean.analyzer", Analyzer)
+    frame.wake()
+    assert awake == [False]
+    assert frame.awake()

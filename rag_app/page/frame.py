@@ -30,6 +30,7 @@ def wake() -> None:
         import_module(module)
     analyzer().morphemes("준비")  # reads the other half at first use
     _awake.set()
+    gc.collect()
     gc.freeze()  # Streamlit collects garbage after every run: not what stays anyway, which takes a tenth of a second
 
 

@@ -1,6 +1,5 @@
 """What is opened or loaded once per process and shared by all visitors."""
 
-import threading
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +13,8 @@ from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.files.dates import iso_day
 from rag_app.filters import matching_ids
 from rag_app.index import Index, open_index
-from rag_app.korean import analyzer
 from rag_app.models import Backend, serving_backend
 from rag_app.settings import load_settings
-
-DICTIONARY_AFTER = 1.0
-"""Seconds after an index was opened when the dictionary of the morpheme analysis is read."""
 
 
 class Facets(NamedTuple):
@@ -56,13 +51,7 @@ def current_index(path: Path, backend: Backend | None) -> Index:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _opened_index(path: Path, backend: Backend | None) -> Index:
-    index = open_index(path, backend=backend)
-    # The morpheme analysis reads its dictionary at first use, which holds up the whole process for a second: not before
-    # there is something to see, and not when the first question is asked.
-    reading = threading.Timer(DICTIONARY_AFTER, analyzer().morphemes, ["준비"])
-    reading.daemon = True
-    reading.start()
-    return index
+    return open_index(path, backend=backend)
 
 
 def embedding_model(name: str, backend: Backend | None) -> ModelEmbeddings:

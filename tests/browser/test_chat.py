@@ -248,3 +248,18 @@ def test_a_conversation_in_english(visit: Visit, shot: Shot) -> None:
     assert _button(page, "New conversation").is_visible()
     assert _button(page, "Edit question").is_visible()
     shot(page, "chat-english")
+
+
+def test_dialogs_and_cards_are_served_while_an_answer_streams(visit: Visit, model: OpenAIServer) -> None:
+    page = visit()
+    ask(page, QUESTION)
+    page.get_by_text("헬륨 배관 이음매입니다").wait_for()
+    _at_rest(page)
+    model.gate.clear()
+    ask(page, OTHER)
+    page.get_by_text("이어서 쓰는 중입니다").wait_for()
+    _button(page, "기사 전체 보기").first.click()
+    page.get_by_role("dialog").wait_for(timeout=5000)
+    assert page.get_by_text("이어서 쓰는 중입니다").is_visible()
+    model.gate.set()
+    page.get_by_text("19일로 미뤄졌습니다").wait_for()

@@ -110,6 +110,10 @@ class Answer:
             if ended:
                 break
             sleep(_FRAME)
+        self.raise_bug()
+
+    def raise_bug(self) -> None:
+        """Raise what a bug made of an answer that has ended; an error that was explained stands in the turn instead."""
         if self._made is not None and not self._made.cancelled():
             self._made.result()
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable
-from streamlit.delta_generator import DeltaGenerator
 
 from rag_app.chain import build_chain
 from rag_app.conversations.store import Conversations
@@ -36,7 +36,11 @@ from rag_app.settings import Settings
 PATIENCE = 4
 """Seconds after which one who waits is told for how long."""
 _SEARCHED = 200  # characters of the question searched for that are shown
+_LOOK = 0.2  # seconds between two looks at an answer that is on its way
 _ASKED, _EDITED, _DRAWN = "asked", "edited", "drawn turns"
+_write_at_once = st.components.v2.component(
+    "write_at_once", js=Path(__file__).with_name("editing.js").read_text("utf-8"), isolate_styles=False
+)
 
 
 def show_chat(index: Index, settings: Settings) -> None:
@@ -217,6 +221,7 @@ def _edit(state: Current, store: Conversations, number: int) -> None:
     """Let a question be asked otherwise, in a dialog."""
     turn = state.turns[number]
     text = st.text_area(say("질문", "Question"), turn.question, key=f"edited {turn.id}")
+    _write_at_once(key=f"writing {turn.id}")
     after = len(state.turns) - number - 1
     if after:
         st.caption(
@@ -231,11 +236,14 @@ def _edit(state: Current, store: Conversations, number: int) -> None:
         if st.button(say("그대로 두기", "Keep")):
             _close_editing()
             st.rerun()
-        if st.button(say("고쳐서 묻기", "Ask"), type="primary", disabled=not normalise(text)):
-            _close_editing()
-            history.remove_from(store, state, turn, text)
-            st.session_state[_ASKED] = text
-            st.rerun()
+        ask = st.button(say("고쳐서 묻기", "Ask"), type="primary")
+    if ask and normalise(text):
+        _close_editing()
+        history.remove_from(store, state, turn, text)
+        st.session_state[_ASKED] = text
+        st.rerun()
+    if ask:  # said afterwards: a button that greys under the focus takes it away, and Escape closes nothing any more
+        st.warning(say("질문을 적어 주세요.", "Write a question."))
 
 
 def _close_editing() -> None:
@@ -281,54 +289,41 @@ def _watch(answer: Answer, state: Current, index: Index, *, below: int) -> None:
         index: The one in sight.
         below: How many messages are still to be seen below it, of turns that are gone.
     """
-    turn = answer.turn
-    _show_question(turn)
+    _show_question(answer.turn)
     with st.chat_message("assistant", avatar=":material/newspaper:"):
-        search, text, status = st.empty(), st.empty(), st.empty()
-        st.button(
-            say("멈추기", "Stop"),
-            icon=":material/stop_circle:",
-            key=f"stop {turn.id}",
-            shortcut="Esc",
-            on_click=answer.stop,
-        )
-        places = _Places(search, text, status, st.empty(), st.empty())
+        _follow(answer, state, index)
     for _ in range(below):
         st.empty()
-    _follow(answer, index, places)
-    state.unkept = state.unkept or answer.unsaved
-    st.rerun()
 
 
-class _Places(NamedTuple):
-    """Where the parts of an answer that is on its way are shown; the last shows nothing."""
+@st.fragment(run_every=_LOOK)
+def _follow(answer: Answer, state: Current, index: Index) -> None:
+    """Show how far an answer is, a few times a second; once it has ended, the whole page anew.
 
-    search: DeltaGenerator
-    text: DeltaGenerator
-    status: DeltaGenerator
-    sources: DeltaGenerator
-    beat: DeltaGenerator
-
-
-def _follow(answer: Answer, index: Index, places: _Places) -> None:
-    """Show what comes of an answer until it ends."""
-    turn, searched, written, said, found = answer.turn, "", "", "", False
-    for _ in answer.changes():
-        if turn.searched != searched:
-            searched = turn.searched
-            with places.search.container():
-                _show_search(turn)
-        if turn.documents and not found:
-            found = True
-            with places.sources.container():
-                show_sources(turn, index, preview=True)
-        if turn.answer != written:
-            written = turn.answer
-            places.text.markdown(_answer_markdown(turn))
-        if (now := _status(answer)) != said:
-            said = now
-            places.status.html(said)
-        places.beat.empty()  # lets Streamlit look whether something was clicked
+    A fragment rather than a loop: between two looks dialogs and the cards of other answers are served.
+    """
+    turn, ended = answer.turn, answer.ended  # in this order what is drawn is at least as new
+    with st.container():
+        _show_search(turn)
+    if turn.answer:
+        st.markdown(_answer_markdown(turn))
+    else:
+        st.empty()
+    st.html(_status(answer))
+    st.button(
+        say("멈추기", "Stop"),
+        icon=":material/stop_circle:",
+        key=f"stop {turn.id}",
+        shortcut="Esc",
+        on_click=answer.stop,
+    )
+    if turn.documents:
+        show_sources(turn, index, preview=True)
+    if ended:
+        answer.raise_bug()
+        state.unkept = state.unkept or answer.unsaved
+        st.empty()  # goes to another view, if just now somebody clicked on one
+        st.rerun()
 
 
 def _status(answer: Answer) -> str:
