@@ -17,14 +17,12 @@ class Tables(NamedTuple):
         holds: The same in a word, for messages.
         version: Of the tables, kept in the file's ``user_version``.
         schema: SQL that makes them, in which ``IF NOT EXISTS`` lets another process be first.
-        options: SQL for every connection.
         file_options: SQL for a new file, outside of any transaction.
     """
 
     holds: str
     version: int
     schema: str
-    options: str = ""
     file_options: str = ""
 
 
@@ -40,9 +38,7 @@ def connected(path: Path | str, tables: Tables) -> Iterator[sqlite3.Connection]:
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if path != ":memory:" and not Path(path).exists():
-        Path(path).touch(
-            0o600
-        )  # what somebody asked is nobody else's; SQLite's own files beside it get the same rights
+        Path(path).touch(0o600)  # nobody else's; SQLite's own files beside it get the same rights
     try:
         with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as database:
             _prepare(database, path, tables)
@@ -70,7 +66,7 @@ def writing(path: Path, tables: Tables) -> Iterator[sqlite3.Connection]:
 
 
 def _prepare(database: sqlite3.Connection, path: Path | str, tables: Tables) -> None:
-    database.executescript(f"PRAGMA foreign_keys = ON; {tables.options}")
+    database.executescript("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")  # what is deleted is overwritten
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == tables.version:
         return

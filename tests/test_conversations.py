@@ -205,3 +205,15 @@ def test_a_new_file_waits_for_others_who_are_making_it(store: Conversations, mon
     id_ = store.create("가")
     assert store.open(id_).title == "가"
     assert next(refusals, None) is None
+
+
+def test_what_was_deleted_is_not_left_in_the_file(tmp_path: Path) -> None:
+    def kept() -> bool:
+        return any("a secret question" in path.read_text("latin-1") for path in tmp_path.iterdir())
+
+    store = Conversations(tmp_path / "chat.sqlite")
+    id_ = store.create("제목")
+    store.save(id_, Turn("a secret question"))
+    assert kept()
+    store.delete(id_)
+    assert not kept()

@@ -31,7 +31,6 @@ _TABLES = Tables(
         turn TEXT NOT NULL REFERENCES entry (turn) ON DELETE CASCADE, doc_id TEXT NOT NULL, PRIMARY KEY (turn, doc_id)
     ) STRICT;
     """,
-    options="PRAGMA secure_delete = ON;",
 )
 
 
