@@ -73,7 +73,11 @@ def test_both_languages_show_the_same_example() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "README.ko.md", "docs/finetuning.md", "docs/evaluation.md", "docs/retrieval.md"]
+    "name",
+    [
+        *("README.md", "README.ko.md", "docs/chat.md", "docs/chat.ko.md"),
+        *("docs/finetuning.md", "docs/evaluation.md", "docs/retrieval.md"),
+    ],
 )
 def test_links_and_make_targets_exist(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
