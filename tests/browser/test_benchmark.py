@@ -31,7 +31,7 @@ def keep_first_system(page: Page) -> None:
     """Take all systems but the first out of the choice, by the keyboard."""
     box = page.get_by_role("combobox", name="견줄 검색 방식")
     box.focus()
-    for name in ("hybrid+rerank", "hybrid", "base"):
+    for name in ("낱말+뜻+재순위 (hybrid+rerank)", "낱말+뜻 (hybrid)", "뜻만 (base)"):
         box.press("Backspace")
         expect(page.get_by_role("button", name=f"Remove {name}", exact=True)).to_have_count(0)
 
@@ -56,7 +56,12 @@ def test_a_benchmark_is_stopped_found_again_and_resumed_and_a_question_it_got_wr
 
     rows = page.locator("table.benchmark tbody tr")
     expect(rows).to_have_count(4)
-    assert {row.locator("th").inner_text() for row in rows.all()} == {"lexical", "base", "hybrid", "hybrid+rerank"}
+    assert {row.locator("th").inner_text() for row in rows.all()} == {
+        "낱말만 (lexical)",
+        "뜻만 (base)",
+        "낱말+뜻 (hybrid)",
+        "낱말+뜻+재순위 (hybrid+rerank)",
+    }
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
     page.set_viewport_size({"width": 1280, "height": TALL})
     shot(page, "benchmark-result")

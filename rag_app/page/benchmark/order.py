@@ -10,6 +10,7 @@ from rag_app.benchmark.runs import Run, Runs, list_systems
 from rag_app.models import EMBEDDED
 from rag_app.page.library import known_indexes
 from rag_app.page.problems import ERRORS, show_explained
+from rag_app.page.system_names import system_name
 from rag_app.page.words import duration_words, say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings, name_or_none
@@ -153,6 +154,7 @@ def _ask_systems(possible: Sequence[str], protocol: str) -> tuple[str, ...]:
         say("견줄 검색 방식", "Systems to compare"),
         possible,
         usual,
+        format_func=system_name,
         # Another choice of models is another choice of systems: it begins with the usual ones.
         key=f"systems {protocol} {' '.join(possible)}",
         placeholder=say("하나 이상 고르세요", "Choose at least one"),

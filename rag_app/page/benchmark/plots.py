@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from rag_app.benchmark.report import ProtocolScores, stage_names
+from rag_app.page.system_names import system_words
 from rag_app.page.words import say
 
 _ROW = 32  # pixels
@@ -14,7 +15,10 @@ _SYSTEMS = {"field": "system", "type": "nominal", "sort": None, "title": None, "
 
 def interval_plot(protocol: ProtocolScores) -> dict[str, Any]:
     """Return the plot of the main measure of each system with its interval, the best first."""
-    rows = [{"system": system.name, **system.scores[protocol.measure]._asdict()} for system in protocol.systems]
+    rows = [
+        {"system": system_words(system.name), **system.scores[protocol.measure]._asdict()}
+        for system in protocol.systems
+    ]
     across = {"type": "quantitative", "title": measure_words(protocol.measure), "scale": {"zero": False}}
     tooltip = [_tip("system"), *(_tip(name, ".3f") for name in ("mean", "low", "high"))]
     return {
@@ -40,7 +44,12 @@ def stage_plot(protocol: ProtocolScores, words: Mapping[str, str]) -> dict[str, 
     """
     stages = stage_names(protocol.systems)
     rows = [
-        {"system": system.name, "stage": words.get(stage, stage), "ms": 1000 * spent, "order": stages.index(stage)}
+        {
+            "system": system_words(system.name),
+            "stage": words.get(stage, stage),
+            "ms": 1000 * spent,
+            "order": stages.index(stage),
+        }
         for system in protocol.systems
         for stage, spent in system.stages.items()
     ]
@@ -66,7 +75,7 @@ def stage_plot(protocol: ProtocolScores, words: Mapping[str, str]) -> dict[str, 
 def latency_plot(protocol: ProtocolScores) -> dict[str, Any]:
     """Return the plot of the main measure against the median time of a question."""
     rows = [
-        {"system": system.name, "ms": 1000 * system.seconds, "mean": system.scores[protocol.measure].mean}
+        {"system": system_words(system.name), "ms": 1000 * system.seconds, "mean": system.scores[protocol.measure].mean}
         for system in protocol.systems
         if system.seconds is not None
     ]

@@ -10,6 +10,7 @@ from rag_app.benchmark.report import LEVEL, Interval, ProtocolScores, Report, Sy
 from rag_app.benchmark.runs import Run, Runs, compare_reports
 from rag_app.page.benchmark.plots import interval_plot, latency_plot, measure_words, stage_plot
 from rag_app.page.problems import ERRORS, show_explained
+from rag_app.page.system_names import system_name
 from rag_app.page.words import STAGE_TIMES, say
 from rag_app.rendering.text import escape_markdown
 
@@ -122,7 +123,7 @@ def _plot(title: str, chart: dict[str, Any], words: str) -> None:
 def summary(protocol: ProtocolScores) -> str:
     """Return what the scores say, as Markdown: the best system, and which cannot be told apart from it."""
     best = protocol.best
-    name = escape_markdown(best.name)
+    name = escape_markdown(system_name(best.name))
     first, within = (best.scores[measure].mean for measure in (protocol.measures[0], protocol.measures[-2]))
     k = protocol.measures[-2].partition("@")[2]
     words = say(
@@ -132,7 +133,7 @@ def summary(protocol: ProtocolScores) -> str:
         f"{k} for {within:.1%}.",
     )
     if level := protocol.level():
-        others = ", ".join(escape_markdown(system.name) for system in level)
+        others = ", ".join(escape_markdown(system_name(system.name)) for system in level)
         words += say(
             f" {others}: 이 질문들로는 그보다 낮다고 할 수 없습니다(같다는 뜻은 아닙니다).",
             f" Not significantly worse on these questions, which does not make them as good: {others}.",
@@ -160,7 +161,7 @@ def _row_html(system: SystemScores, protocol: ProtocolScores) -> str:
     scores = "".join(f"<td>{_interval_html(system.scores[measure])}</td>" for measure in protocol.measures)
     best = system is protocol.best
     return (
-        f'<th scope="row">{escape(system.name)}</th>{scores}<td>{_time_html(system)}</td>'
+        f'<th scope="row">{escape(system_name(system.name))}</th>{scores}<td>{_time_html(system)}</td>'
         f"<td>{escape(verdict(system, best=best))}</td>"
     )
 
@@ -200,7 +201,7 @@ def _protocol_words(name: str) -> str:
 
 
 def _published_words() -> str:
-    figures = ", ".join(f"{name} {value:.3f}" for name, value in PUBLISHED)
+    figures = ", ".join(f"{system_name(name)} {value:.3f}" for name, value in PUBLISHED)
     return say(
         f"튜토리얼이 발표한 적중률@10: {figures}. 다른 자료(KLUE-MRC)를 다른 모델로 잰 값이고 여기서 잰 것이 아니어서, "
         "위의 값과 바로 견줄 수 없습니다.",

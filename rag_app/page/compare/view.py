@@ -16,6 +16,7 @@ from rag_app.page.compare.results import AGAIN, measure_again, show_comparison
 from rag_app.page.library import known_indexes
 from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.suggestions import suggestions
+from rag_app.page.system_names import system_name, system_words
 from rag_app.page.views import HANDED_OVER
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
@@ -23,12 +24,6 @@ from rag_app.settings import Settings, name_or_none
 
 MOST = 3
 """How many systems are compared at once: more columns could not be read."""
-KIND_WORDS = {
-    "lexical": ("낱말만", "Words alone"),
-    "base": ("뜻만", "Meaning alone"),
-    "hybrid": ("낱말+뜻", "Words + meaning"),
-    RERANKED: ("낱말+뜻+재순위", "Words + meaning, reranked"),
-}
 T = TypeVar("T")
 _QUICK = 0.8  # seconds that a comparison is waited for before its progress is shown
 _NOW, _TEXT = "compare now", "compare text"
@@ -140,7 +135,7 @@ def _models(indexes: tuple[tuple[str, Path], ...]) -> dict[str, str]:
 
 def _long_name(system: System, current: str, models: Mapping[str, str]) -> str:
     model = models.get(system.index_name, "?")
-    parts = [f"{say(*KIND_WORDS[system.kind])} ({system.kind})"]
+    parts = [system_name(system.kind)]
     if system.index_name != current:
         parts.append(system.index_name)
     if system.kind != "lexical" and (system.index_name != current or model != "embedded"):
@@ -149,7 +144,7 @@ def _long_name(system: System, current: str, models: Mapping[str, str]) -> str:
 
 
 def _short_name(system: System, current: str) -> str:
-    name = say(*KIND_WORDS[system.kind])
+    name = system_words(system.kind)
     return name if system.index_name == current else f"{name} · {system.index_name}"
 
 
