@@ -50,6 +50,17 @@ class Run(NamedTuple):
         """The folder of its report."""
         return self.folder / _REPORT
 
+    @property
+    def is_upload(self) -> bool:
+        """Whether it measures a copy of a file that was uploaded, which stays as it is."""
+        return Path(self.order.data).parent == (self.folder / _DATA).absolute()
+
+    def without_paths(self, text: str) -> str:
+        """Return what was said of it, its own files by their names alone: where they lie concerns no visitor."""
+        for folder in (self.folder / _DATA, self.folder):
+            text = text.replace(f"{folder.absolute()}{os.sep}", "")
+        return text
+
     def log(self) -> str:
         """Return what it has said so far; bytes that are no text are replaced."""
         path = self.folder / _LOG

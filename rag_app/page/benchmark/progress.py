@@ -6,7 +6,9 @@ import streamlit as st
 
 from rag_app.benchmark.log import Progress, Step, problem, progress, tail
 from rag_app.benchmark.runs import Run, Runs
+from rag_app.page.benchmark.data_problems import explain_data
 from rag_app.page.problems import ERRORS, show_error, show_explained
+from rag_app.page.system_names import system_name
 from rag_app.page.words import duration_words, say
 from rag_app.rendering.text import escape_markdown
 
@@ -30,14 +32,15 @@ def show_unfinished(run: Run, runs: Runs) -> None:
         _follow(run, runs)
         return
     log = run.log()
+    hopeless = False
     if runs.state(run) == "failed":
-        show_error(
-            say(
-                "재지 못했습니다. 아래 설명을 보고 고친 뒤 다시 시작하세요.",
-                "It could not be measured. Mend what the message below says and begin again.",
-            ),
-            problem(log),
+        said = problem(log)
+        of_data = explain_data(said, run.order.data)
+        hopeless = of_data is not None and run.is_upload
+        advice = of_data or say(
+            "아래 설명을 보고 고친 뒤 다시 시작하세요.", "Mend what the message below says and begin again."
         )
+        show_error(say("재지 못했습니다. ", "It could not be measured. ") + advice, run.without_paths(said))
     else:
         st.info(
             say(
@@ -46,6 +49,21 @@ def show_unfinished(run: Run, runs: Runs) -> None:
             )
         )
         _show_steps(progress(run.order, log))
+    if hopeless:
+        st.caption(
+            say(
+                "올린 파일은 다시 재도 그대로입니다. 고친 파일을 ‘새로 재기’에서 올리세요.",
+                "The file that was uploaded stays as it is. Mend it, and upload it under New benchmark.",
+            )
+        )
+    else:
+        _offer_again(run, runs)
+    if log.strip():
+        with st.expander(say("기록", "Log")):
+            st.code(tail(run.without_paths(log)), language=None, wrap_lines=True)
+
+
+def _offer_again(run: Run, runs: Runs) -> None:
     with st.container(horizontal=True):
         again = say("다시 해 보기", "Try again") if runs.state(run) == "failed" else say("이어서 하기", "Go on")
         if st.button(again, type="primary", icon=":material/resume:", key=f"resume {run.name}"):
@@ -61,9 +79,6 @@ def show_unfinished(run: Run, runs: Runs) -> None:
         )
         if afresh:
             _resume(run, runs, afresh=True)
-    if log.strip():
-        with st.expander(say("기록", "Log")):
-            st.code(tail(log), language=None, wrap_lines=True)
 
 
 @st.fragment(run_every=_EVERY)
@@ -99,7 +114,7 @@ def _show_steps(now: Progress) -> None:
 
 
 def _step_words(step: Step, now: Progress) -> str:
-    name = escape_markdown(step.system)
+    name = escape_markdown(system_name(step.system))
     if any(other.protocol != step.protocol for other in now.steps):
         name = f"{name} ({step.protocol})"
     if not step.total:

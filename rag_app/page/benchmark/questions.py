@@ -23,6 +23,7 @@ from rag_app.page.corpus.jobs import jobs, show_job
 from rag_app.page.library import indexes_folder, known_indexes
 from rag_app.page.problems import ERRORS, show_error, show_explained
 from rag_app.page.resources import current_index, embedding_model
+from rag_app.page.system_names import system_name, system_words
 from rag_app.page.views import hand_over, open_view
 from rag_app.page.words import rank_words, say
 from rag_app.rendering.text import shortened
@@ -49,6 +50,7 @@ def show_questions(run: Run, index: Index, settings: Settings) -> None:
             say("방식", "System"),
             systems,
             index=len(systems) - 1,
+            format_func=system_name,
             key=f"wrong system {run.name} {protocol}",
         )
         wrong = st.segmented_control(
@@ -133,7 +135,8 @@ def question_html(question: Asked, system: str) -> str:
     came = next((found for found in question.found[system] if not found.right), None)
     rank = question.ranks[system]
     ranks = "".join(
-        f'<span class="place{" here" if name == system else ""}">{escape(name)} <b>{_rank_words(place)}</b></span>'
+        f'<span class="place{" here" if name == system else ""}">{escape(system_words(name))} '
+        f"<b>{_rank_words(place)}</b></span>"
         for name, place in question.ranks.items()
     )
     answers = f" · {escape(', '.join(question.answers))}" if question.answers else ""
@@ -168,7 +171,7 @@ def _offer_index(run: Run, index: Index, settings: Settings) -> str | None:
                 "이 자료를 더는 읽지 못해, 질문을 채팅이나 비교에서 열 수 없습니다.",
                 "These data can no longer be read, so that no question can be opened in another view.",
             ),
-            str(error),
+            run.without_paths(str(error)),
         )
         return None
     if holder is not None:

@@ -10,7 +10,7 @@ from rag_app.page.benchmark.order import ask_order
 from rag_app.page.benchmark.progress import show_unfinished
 from rag_app.page.benchmark.questions import show_questions
 from rag_app.page.benchmark.scores import show_changes, show_scores
-from rag_app.page.problems import ERRORS, show_explained
+from rag_app.page.problems import ERRORS, explain, show_error, show_explained
 from rag_app.page.words import say
 from rag_app.settings import Settings
 
@@ -94,7 +94,7 @@ def _show_run(run: Run, runs: Runs, ordered: list[Run], index: Index, settings: 
             show_questions(run, index, settings)
             show_changes(run, [other for other in ordered if other != run and runs.state(other) == "finished"], runs)
         except ERRORS as error:
-            show_explained(error)
+            show_error(explain(error), run.without_paths(str(error)))
     if state not in ("running", "stopping"):
         _offer_deletion(run, runs)
 
