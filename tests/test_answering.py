@@ -122,8 +122,10 @@ def test_whoever_looks_finds_an_answer_while_it_is_on_its_way(answers: Answers) 
     assert answer.turn.answer == "첫 끝"
 
 
-def test_a_growing_answer_is_saved_now_and_then(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "SAVE_SECONDS", 0.0)
+def test_a_growing_answer_is_saved_now_and_then_also_while_its_model_stalls(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "SAVE_SECONDS", 0.1)
     gate, kept = threading.Event(), _Kept()
     answer = _start(answers, lambda: _chain({"answer": "반"}, gate, {"answer": "쪽"}), kept)
     _wait_for(answer, lambda: bool(kept.bodies))
@@ -175,7 +177,7 @@ def test_an_answer_ends_even_if_saving_it_fails_as_never_foreseen(answers: Answe
 
 
 def test_an_answer_to_a_deleted_conversation_is_given_up(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(answering, "SAVE_SECONDS", 0.01)
     submit = asyncio.run_coroutine_threadsafe
 
     def submitted_late(*arguments: Any) -> Any:  # as where the loop is faster than whoever asks

@@ -64,7 +64,6 @@ class Answer:
         self.unsaved = ""
         self._request = request
         self._started = monotonic()
-        self._saved = monotonic()
         self._changes = 0
         self._changed = threading.Condition()
         self._made: Future[None] | None = None
@@ -179,6 +178,7 @@ class Answers:
             async with self._places:
                 answer.waiting = False
                 _tasks.set(answer._tasks)
+                self._loop.create_task(self._keep_saving(answer))
                 # Shielded, so that a stop need not wait until everything below has noticed.
                 await asyncio.shield(asyncio.create_task(self._stream(answer)))
             turn.finished = True
@@ -212,12 +212,18 @@ class Answers:
                 async for chunk in chunks:
                     _take(turn, chunk, answer.seconds)
                     answer._tell()
-                    if monotonic() - answer._saved > SAVE_SECONDS:
-                        await self._save(answer)
         turn.seconds |= seconds
 
+    async def _keep_saving(self, answer: Answer) -> None:
+        """Save an answer when it has grown, also while its model stalls; ends when it is cancelled."""
+        saved = 0
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            if answer._changes > saved:
+                saved = answer._changes
+                await self._save(answer)
+
     async def _save(self, answer: Answer) -> None:
-        answer._saved = monotonic()
         try:
             await self._loop.run_in_executor(self._saving, answer._request.save, answer.turn)
             answer.unsaved = ""

@@ -8,7 +8,7 @@ import streamlit as st
 from rag_app.conversations.store import Conversation, Conversations, Summary, short_title
 from rag_app.conversations.transcript import file_name, to_markdown
 from rag_app.conversations.turn import Turn, new_id
-from rag_app.page.chat.answering import Answers
+from rag_app.page.chat.answering import Answer, Answers
 from rag_app.page.feedback.thumbs import feedback_store
 from rag_app.page.problems import show_error
 from rag_app.page.words import language, say
@@ -31,6 +31,7 @@ class Current:
         turns: In order.
         revision: Of the file, when the turns were read; -1 while it is not in the file.
         unkept: Why it is not kept; empty while it is.
+        answer: To the last question that was asked here, until it is known whether it was saved.
         lost: The one that was asked for, or was in sight, is gone, and this one has taken its place.
     """
 
@@ -40,6 +41,7 @@ class Current:
     revision: int = -1
     unkept: str = ""
     lost: bool = False
+    answer: Answer | None = None
 
 
 @st.cache_resource(show_spinner=False)
@@ -64,6 +66,8 @@ def current(store: Conversations) -> Current:
         state = Current(id=wish or new_id(), revision=0 if wish else -1)
     elif wish and wish != state.id:
         state = Current(id=wish, revision=0)
+    if state.answer is not None and state.answer.ended:  # perhaps while nobody looked
+        state.unkept, state.answer = state.unkept or state.answer.unsaved, None
     if state.revision >= 0 and not state.unkept:
         state = _read(store, state)
     st.session_state[_KEY] = state
@@ -83,7 +87,7 @@ def _read(store: Conversations, state: Current) -> Current:
         state.unkept = str(error)
         return state
     turns = [answer.turn if (answer := answers().get(turn.id)) else turn for turn in kept.turns]
-    return Current(kept.id, kept.title, turns, kept.revision, lost=state.lost)
+    return Current(kept.id, kept.title, turns, kept.revision, lost=state.lost, answer=state.answer)
 
 
 def begin(store: Conversations, state: Current) -> None:

@@ -85,7 +85,7 @@ def show_chat(index: Index, settings: Settings) -> None:
     drawn = st.session_state.get(_DRAWN, 0)
     st.session_state[_DRAWN] = len(state.turns)
     if running:
-        _watch(running, state, index, below=2 * max(0, drawn - len(state.turns)))
+        _watch(running, index, below=2 * max(0, drawn - len(state.turns)))
     elif not state.turns:
         _suggest(suggestions(index))
 
@@ -109,7 +109,7 @@ def _ask(
     history.begin(store, state)
     save = (lambda _: None) if state.unkept else partial(store.save, state.id)
     build = partial(_build, index, choices, settings, lang)
-    answers().start(Request(turn, state.id, said, build, partial(_explained, words=language()), save))
+    state.answer = answers().start(Request(turn, state.id, said, build, partial(_explained, words=language()), save))
 
 
 def _explained(error: Exception, words: Say) -> str:
@@ -280,24 +280,23 @@ def _show_end(turn: Turn) -> None:
         st.warning(say("답변이 도중에 끊겼습니다.", "The answer broke off."))
 
 
-def _watch(answer: Answer, state: Current, index: Index, *, below: int) -> None:
+def _watch(answer: Answer, index: Index, *, below: int) -> None:
     """Show an answer as it comes, and a button that stops it; then all anew, with what belongs below it.
 
     Args:
         answer: The last of the conversation.
-        state: The conversation.
         index: The one in sight.
         below: How many messages are still to be seen below it, of turns that are gone.
     """
     _show_question(answer.turn)
     with st.chat_message("assistant", avatar=":material/newspaper:"):
-        _follow(answer, state, index)
+        _follow(answer, index)
     for _ in range(below):
         st.empty()
 
 
 @st.fragment(run_every=_LOOK)
-def _follow(answer: Answer, state: Current, index: Index) -> None:
+def _follow(answer: Answer, index: Index) -> None:
     """Show how far an answer is, a few times a second; once it has ended, the whole page anew.
 
     A fragment rather than a loop: between two looks dialogs and the cards of other answers are served.
@@ -321,7 +320,6 @@ def _follow(answer: Answer, state: Current, index: Index) -> None:
         show_sources(turn, index, preview=True)
     if ended:
         answer.raise_bug()
-        state.unkept = state.unkept or answer.unsaved
         st.empty()  # goes to another view, if just now somebody clicked on one
         st.rerun()
 
