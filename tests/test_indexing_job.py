@@ -1,6 +1,8 @@
 """A job reads files and indexes them in one step; it can be watched and stopped, and explains what went wrong."""
 
 import errno
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -216,3 +218,13 @@ def test_a_folder_s_files_are_those_of_known_formats(tmp_path: Path) -> None:
     (tmp_path / "빈").mkdir()
     with pytest.raises(ValueError, match="no file of a known format"):
         readable_files(tmp_path / "빈")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such name")
+def test_a_name_that_is_no_text_is_reported_as_text(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(bytes(tmp_path) + b"/\xb1\xe2\xbb\xe7.txt"))  # CP949
+    path.write_text("누리호가 발사됐다.")
+    job = _ended(IndexingJob(tmp_path / "news", [SourceFile(path)], Written()))
+    [report] = job.files
+    assert (report.state, report.articles) == ("read", 1)
+    assert report.name.encode().endswith(b".txt")

@@ -14,7 +14,7 @@ from langchain_core.documents import Document
 
 from rag_app.documents import FileResult, files_in, searchable_text
 from rag_app.files.parser_process import Limits
-from rag_app.files.parsing import SUPPORTED_SUFFIXES, FileReader
+from rag_app.files.parsing import SUPPORTED_SUFFIXES, FileReader, path_text
 from rag_app.files.tables import USUAL_COLUMNS, Columns
 from rag_app.index import Changes
 
@@ -118,7 +118,7 @@ class IndexingJob:
     _reader: Reader | None = None
 
     def __post_init__(self) -> None:
-        self.files = [FileReport(source.name or str(source.path)) for source in self.sources]
+        self.files = [FileReport(source.name or path_text(source.path)) for source in self.sources]
         self._thread = threading.Thread(target=self._run, name=f"indexing {self.index.name}", daemon=True)
 
     def start(self) -> None:

@@ -1,5 +1,6 @@
 """Reads files of strangers in a child process with limits: one that hangs, eats memory or crashes harms nobody."""
 
+import os
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -100,5 +101,10 @@ class FileReader:
         return self._process.ask(method, str(path), *arguments)
 
 
+def path_text(path: str | Path) -> str:
+    """Return a path as text that a page can show; names of other systems need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 def _source(path: str | Path, name: str | None) -> Source:
-    return Source(Path(path), name or str(path), name or str(Path(path).resolve()))
+    return Source(Path(path), name or path_text(path), name or str(Path(path).resolve()))
