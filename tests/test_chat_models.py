@@ -369,3 +369,9 @@ def test_a_name_that_means_nothing_is_refused(name: str) -> None:
     with pytest.raises(ChatModelNameError) as caught:
         load_chat_model(name)
     assert "password@" not in str(caught.value)
+
+
+def test_a_key_with_a_line_break_stands_in_no_traceback() -> None:
+    with openai_server(lambda messages: ["답"]) as server, pytest.raises(ChatModelError) as raised:
+        load_chat_model(f"{server.url}#tiny", api_key=f"{KEY}\n").invoke("질문")
+    assert KEY not in "".join(traceback.format_exception(raised.value))

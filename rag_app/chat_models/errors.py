@@ -150,8 +150,10 @@ def explained(address: str) -> Iterator[None]:
         if reason is None:
             raise
         what = f"The chat model at {address} {_what(error, reason)}"
-        # Not the server's own words, nor as a cause: what it answers to a wrong key may repeat that key.
-        wordless = reason in _WITHOUT_WORDS and _status(error) is None
+        # Not the server's own words, nor as a cause: what it answers to a wrong key may repeat that key, as does what
+        # httpx says of a key that can be in no header, such as one with a line break.
+        own_words = any("LocalProtocolError" in _names(cause) for cause in _causes(error))
+        wordless = reason in _WITHOUT_WORDS and _status(error) is None and not own_words
         raise ChatModelError(what, reason) from (error if wordless else None)
 
 
