@@ -50,7 +50,9 @@ def _view() -> None:
 
 
 def _open(part: str = "overview", **state: str) -> "AppTest":
-    return _run(_opening(part=part, **state))
+    app = _opening(**state)
+    app.query_params["part"] = part
+    return _run(app)
 
 
 def _opening(**state: str) -> "AppTest":
@@ -199,6 +201,9 @@ def test_the_address_names_a_part_alike_in_every_language(tmp_path: Path, lang: 
     assert parts.value == "indexes"
     parts.set_value("upload")
     assert _run(app).query_params["part"] == "upload"
+    app.query_params["part"] = "articles"  # as a browser's Back has it
+    parts = _run(app).get("button_group")[0]
+    assert parts.value == "articles"
 
 
 @pytest.mark.parametrize("others", [(), ("호수",)])

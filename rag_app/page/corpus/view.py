@@ -17,6 +17,7 @@ from rag_app.settings import Settings
 
 Part = Literal["overview", "articles", "upload", "indexes"]
 _PART = "part"  # also its name in the address
+_ASKED = "part in the address"
 
 
 def show_corpus(index: Index, settings: Settings) -> None:
@@ -27,8 +28,10 @@ def show_corpus(index: Index, settings: Settings) -> None:
         "upload": say("올리기", "Upload"),
         "indexes": say("색인 관리", "Indexes"),
     }
-    asked = st.query_params.get(_PART)
-    st.session_state.setdefault(_PART, asked if asked in words else "overview")
+    asked = st.query_params.get(_PART, "overview")
+    if _PART not in st.session_state or asked != st.session_state.get(_ASKED):  # opened, or gone back to
+        st.session_state[_PART] = asked if asked in words else "overview"
+    st.session_state[_ASKED] = asked
     st.segmented_control(
         say("자료의 부분", "Part of this view"),
         get_args(Part),
@@ -37,7 +40,7 @@ def show_corpus(index: Index, settings: Settings) -> None:
         key=_PART,
         label_visibility="collapsed",
         # Not bound to the address: that would hold the label, which another language does not know.
-        on_change=lambda: st.query_params.update({_PART: st.session_state[_PART]}),
+        on_change=_write_address,
     )
     part: Part = st.session_state[_PART]
     show_jobs(index.path, partial(choose, settings=settings), details=part == "upload")
@@ -49,6 +52,10 @@ def show_corpus(index: Index, settings: Settings) -> None:
         show_indexes(index.path, settings)
     else:
         show_overview(index)
+
+
+def _write_address() -> None:
+    st.query_params[_PART] = st.session_state[_ASKED] = st.session_state[_PART]
 
 
 def show_first_upload(path: Path, settings: Settings) -> None:
