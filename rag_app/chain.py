@@ -18,7 +18,7 @@ from rag_app.characters import WholeCharacters
 from rag_app.citations import CitationFilter, Sources, best_quotes, mark_cited, number_sources
 from rag_app.evidence import MIN_EVIDENCE, evidence_score
 from rag_app.extractive import Extract, rank_sentences, select_sentences
-from rag_app.history import rewriter, standalone_by_rule
+from rag_app.history import asks_nothing, rewriter, standalone_by_rule
 from rag_app.korean import normalise
 from rag_app.merging import merge_passages
 from rag_app.prompts import REFUSAL, WORDINGS, answer_messages, is_refusal
@@ -72,7 +72,8 @@ def build_chain(
         embeddings: Chooses the sentences of an extractive answer.
         chat_model: Writes the answer and rewrites questions; None answers with quoted sentences.
         max_sources: The answer rests on at most this many articles.
-        min_evidence: Refuse where `evidence_score` is below this; 0 never refuses when anything is found.
+        min_evidence: Refuse where `evidence_score` is below this; 0 never refuses when anything is found. Small talk
+            has no evidence.
         lang: Language of the refusal and of the instructions to a chat model, ``"ko"`` or ``"en"``.
 
     Raises:
@@ -85,7 +86,7 @@ def build_chain(
 
     def plan(state: State) -> Plan:
         question, retrieved = state["standalone_question"], state["retrieved"]
-        evidence = evidence_score(question, retrieved)
+        evidence = 0.0 if asks_nothing(question) else evidence_score(question, retrieved)
         refused = not retrieved or evidence < min_evidence
         documents = merge_passages(retrieved)[:max_sources]
         if chat_model is None and not refused:

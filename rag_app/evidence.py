@@ -85,7 +85,7 @@ def gather_evidence(question: str, documents: Sequence[Document]) -> Evidence:
 
 
 def missing_words(question: str, documents: Sequence[Document]) -> list[str]:
-    """Return the words of a question, as they stand in it, of whose nouns and numbers none is in any of the documents.
+    """Return the words of a question, without particles, of whose nouns and numbers none is in any of the documents.
 
     Verbs are left out: to say that no article has the "opened" of "when was it opened" would tell nobody anything.
     """
@@ -99,7 +99,15 @@ def missing_words(question: str, documents: Sequence[Document]) -> list[str]:
         return unit in found or (len(unit) > 1 and unit in written)
 
     missing = [word for word, units in zip(words, asked, strict=True) if units and not any(map(is_there, units))]
-    return list(dict.fromkeys(missing))
+    return list(dict.fromkeys(map(_without_particles, missing)))
+
+
+def _without_particles(word: str) -> str:
+    """Return 격자 of 격자의."""
+    morphemes = analyzer().analyse(word)
+    while morphemes and morphemes[-1].tag.startswith("J"):
+        morphemes.pop()
+    return word[: morphemes[-1].end] if morphemes else word
 
 
 def _best(documents: Sequence[Document], stage: str, key: str) -> float | None:

@@ -27,6 +27,7 @@ _VERBS = frozenset({"VV", "VA", "VX", "VCP", "VCN", "XSV", "XSA"})
 _TOPIC = frozenset({"은", "는", "ᆫ", "도", "이요"})
 _CONTENT = _NOUNS | _VERBS - {"VX", "XSV", "XSA"} | {"NP", "NR", "SN", "MAG"}
 _SMALL_TALK = frozenset({"안녕", "감사", "고맙", "반갑", "수고", "대박", "좋", "알"})
+_HANGUL = re.compile("[ㄱ-ㅣ가-힣]")
 _QUOTES = "\"'“”‘’「」『』"
 _LABEL = re.compile(r"^(?:질문|question)\s*:\s*", re.IGNORECASE)
 
@@ -76,6 +77,11 @@ def _answered(history: Sequence[BaseMessage]) -> list[str]:
         elif message.type == "ai" and asked and any(is_refusal(message.text, lang) for lang in WORDINGS):
             asked.pop()
     return asked
+
+
+def asks_nothing(question: str) -> bool:
+    """Return whether a normalised question is Korean small talk, for which there is nothing to search: 안녕하세요."""
+    return _HANGUL.search(question) is not None and _is_small_talk(_morphemes(question))
 
 
 def _is_small_talk(morphemes: Sequence[Morpheme]) -> bool:

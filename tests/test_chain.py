@@ -236,6 +236,13 @@ def test_weak_evidence_is_refused_without_asking_the_model(documents: list[Docum
     assert model.asked == []
 
 
+@pytest.mark.parametrize("question", ["안녕하세요", "ㅋㅋㅋ", "고맙습니다!"])
+def test_small_talk_is_not_answered_from_whatever_lies_nearest(question: str) -> None:
+    strong = retriever(found(FESTIVAL, "축제 취소", 0.9, 0.9))
+    result = build_chain(strong, embeddings=EMBEDDINGS).invoke({"question": question})
+    assert (result["refused"], result["evidence"]) == (True, 0.0)
+
+
 def test_the_threshold_can_be_moved() -> None:
     weak = retriever(found(FESTIVAL, "축제 취소", 0.02, 0.05))
     question = {"question": "화성 탐사선은 언제 착륙했나요?"}
