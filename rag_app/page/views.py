@@ -73,6 +73,4 @@ def open_view(path: str) -> NoReturn:
     # Streamlit switches no page with a widget's parameter in the address, nor keeps any other but what is passed.
     st.session_state[CARRIED] = st.session_state.get("index")
     kept = {name: st.query_params[name] for name in ("lang",) if name in st.query_params}
-    if path == "compare" and (question := st.session_state.get(HANDED_OVER[path])):
-        kept["q"] = question  # at once: set later it would be one more step for the browser's Back
     st.switch_page(st.session_state["pages"][path], query_params=kept)

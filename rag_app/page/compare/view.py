@@ -49,8 +49,7 @@ def show_compare(index: Index, settings: Settings) -> None:
     if len(systems) < 2:
         st.info(say("비교할 방식을 둘이나 셋 고르세요.", "Choose two or three systems to compare."))
         return
-    if st.query_params.get("q") != question:
-        st.query_params["q"] = question
+    st.query_params["q"] = question
     try:
         opened = [(s, index if s.index_name == current else _open(indexes[s.index_name], settings)) for s in systems]
         number = st.session_state.get(AGAIN, 0)
