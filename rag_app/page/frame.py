@@ -2,6 +2,7 @@
 
 import gc
 import threading
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from time import sleep
@@ -40,13 +41,27 @@ def show_frame() -> None:
         lang = load_settings().lang
     except ValueError:  # told when the page itself is shown
         lang = None
+    show_navigation(lang, _show)
+
+
+def show_navigation(lang: str | None, show: Callable[[View], None]) -> None:
+    """Show the language switch and the names of all views, and the view that was chosen.
+
+    Args:
+        lang: The language, until the visitor switches.
+        show: Shows a view.
+    """
     with st.sidebar:
         language_switch(lang)
-    pages = [
-        st.Page(partial(_show, view), title=say(view.korean, view.english), url_path=view.path, default=not view.path)
+    # No icons: Streamlit would fetch the favicon that goes with one from another host.
+    pages = {
+        view.path: st.Page(
+            partial(show, view), title=say(view.korean, view.english), url_path=view.path, default=not view.path
+        )
         for view in VIEWS
-    ]
-    st.navigation(pages, position="top").run()
+    }
+    st.session_state["pages"] = pages  # see rag_app.page.views
+    st.navigation(list(pages.values()), position="top").run()
 
 
 def _show(view: View) -> None:

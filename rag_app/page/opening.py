@@ -9,13 +9,13 @@ from rag_app.data import sample_documents
 from rag_app.generations import MANIFEST
 from rag_app.index import build_index
 from rag_app.page.corpus.view import show_first_upload
-from rag_app.page.frame import show_title
+from rag_app.page.frame import show_navigation, show_title
 from rag_app.page.library import choose_index
 from rag_app.page.problems import ERRORS, show_error, show_explained
 from rag_app.page.resources import current_index, embedding_model
 from rag_app.page.secrets_file import load_secrets
-from rag_app.page.views import VIEWS, View
-from rag_app.page.words import language_switch, say
+from rag_app.page.views import View
+from rag_app.page.words import say
 from rag_app.settings import Settings, load_settings
 
 
@@ -27,20 +27,7 @@ def open_page() -> None:
     except ValueError as error:
         show_error(say("환경 변수(RAG_...) 설정이 잘못되었습니다.", "A RAG_... variable is wrong."), str(error))
         return
-    with st.sidebar:
-        language_switch(settings.lang)
-    # No icons: Streamlit would fetch the favicon that goes with one from another host.
-    pages = {
-        view: st.Page(
-            partial(_show, view, settings),
-            title=say(view.korean, view.english),
-            url_path=view.path,
-            default=not view.path,
-        )
-        for view in VIEWS
-    }
-    st.session_state["pages"] = {view.path: page for view, page in pages.items()}  # see rag_app.page.views
-    st.navigation(list(pages.values()), position="top").run()
+    show_navigation(settings.lang, partial(_show, settings=settings))
 
 
 def _show(view: View, settings: Settings) -> None:

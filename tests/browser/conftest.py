@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
+from langchain_core.documents import Document
 
 from rag_app.data import sample_documents
 from rag_app.embeddings import load_embeddings
@@ -78,12 +79,18 @@ def serve(home: Path, index: Path, **environment: str) -> Iterator[Served]:
         log.close()
 
 
+@contextmanager
+def serve_sample(folder: Path, *more: Document, **environment: str) -> Iterator[Served]:
+    """Run the page over an index of the sample and more articles; see `serve`."""
+    build_index(folder / "news", [*sample_documents(), *more], load_embeddings())
+    with serve(folder / "home", folder / "news", **environment) as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page, served over the sample; a module that needs other articles has a fixture of this name of its own."""
-    folder = tmp_path_factory.mktemp("page")
-    build_index(folder / "news", sample_documents(), load_embeddings())
-    with serve(folder / "home", folder / "news") as running:
+    with serve_sample(tmp_path_factory.mktemp("page")) as running:
         yield running
 
 

@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rag_app.data import sample_documents
-from rag_app.embeddings import load_embeddings
-from rag_app.index import build_index
-from tests.browser.conftest import READABLE, Served, Shot, Visit, ask, contrast, serve
+from tests.browser.conftest import READABLE, Served, Shot, Visit, ask, contrast, serve_sample
 from tests.openai_server import OpenAIServer, openai_server
 
 if TYPE_CHECKING:
@@ -40,9 +37,7 @@ def model() -> Iterator[OpenAIServer]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, model: OpenAIServer) -> Iterator[Served]:
     """The page, served over the sample, with a chat model on the loopback."""
-    folder = tmp_path_factory.mktemp("chat")
-    build_index(folder / "news", sample_documents(), load_embeddings())
-    with serve(folder / "home", folder / "news", RAG_CHAT_MODEL=f"{model.url}#tiny") as running:
+    with serve_sample(tmp_path_factory.mktemp("chat"), RAG_CHAT_MODEL=f"{model.url}#tiny") as running:
         yield running
 
 

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rag_app.data import sample_documents
-from rag_app.embeddings import load_embeddings
-from rag_app.index import build_index
-from tests.browser.conftest import READABLE, Served, Shot, Visit, ask, contrast, serve
+from tests.browser.conftest import READABLE, Served, Shot, Visit, ask, contrast, serve_sample
 from tests.openai_server import OpenAIServer, openai_server
 
 pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
@@ -31,9 +28,9 @@ def server() -> Iterator[OpenAIServer]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, server: OpenAIServer) -> Iterator[Served]:
     """The page, served over the sample; it starts with a chat model that has a key."""
-    folder = tmp_path_factory.mktemp("models")
-    build_index(folder / "news", sample_documents(), load_embeddings())
-    with serve(folder / "home", folder / "news", RAG_CHAT_MODEL=f"{server.url}#tiny", RAG_CHAT_API_KEY=KEY) as running:
+    with serve_sample(
+        tmp_path_factory.mktemp("models"), RAG_CHAT_MODEL=f"{server.url}#tiny", RAG_CHAT_API_KEY=KEY
+    ) as running:
         yield running
 
 

@@ -5,11 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rag_app.data import sample_documents
 from rag_app.documents import make_document
-from rag_app.embeddings import load_embeddings
-from rag_app.index import build_index, open_index
-from tests.browser.conftest import READABLE, Served, Shot, Visit, ask, contrast, serve
+from rag_app.index import open_index
+from tests.browser.conftest import READABLE, Served, Shot, Visit, ask, contrast, serve, serve_sample
 from tests.openai_server import openai_server
 
 if TYPE_CHECKING:
@@ -37,9 +35,7 @@ LAKE = make_document(
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page, served over the sample and one long article."""
-    folder = tmp_path_factory.mktemp("evidence")
-    build_index(folder / "news", [*sample_documents(), LAKE], load_embeddings())
-    with serve(folder / "home", folder / "news") as running:
+    with serve_sample(tmp_path_factory.mktemp("evidence"), LAKE) as running:
         yield running
 
 

@@ -4,11 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from rag_app.data import sample_documents
 from rag_app.documents import make_document
-from rag_app.embeddings import load_embeddings
-from rag_app.index import build_index
-from tests.browser.conftest import Served, Visit, ask, serve
+from tests.browser.conftest import Served, Visit, ask, serve_sample
 
 HOSTILE = make_document(
     "가람호수의 물은 <img src=x onerror=alert(1)> ![그림](//192.0.2.1/a) 9도로 따뜻해졌다. "
@@ -22,9 +19,7 @@ FORBIDDEN = "img, script, a:not([href^='#source-']), .source svg"
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page, served over the sample and one hostile article."""
-    folder = tmp_path_factory.mktemp("safety")
-    build_index(folder / "news", [*sample_documents(), HOSTILE], load_embeddings())
-    with serve(folder / "home", folder / "news") as running:
+    with serve_sample(tmp_path_factory.mktemp("safety"), HOSTILE) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import partial
 
 import streamlit as st
 
@@ -207,7 +208,7 @@ def show_menu(store: Conversations, state: Current, settings: Settings, *, busy:
         kept = Conversation(state.id, state.title, state.revision, state.turns)
         st.download_button(
             say("Markdown으로 내려받기", "Download as Markdown"),
-            to_markdown(kept, language(), _zone()),
+            partial(to_markdown, kept, language(), _zone()),  # written when it is asked for
             file_name(kept),
             "text/markdown",
             on_click="ignore",
