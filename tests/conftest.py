@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from tests.reliability import (  # noqa: F401
+    promised,
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_terminal_summary,
+)
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
