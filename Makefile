@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 BENCH := $(BIN)/python -m eval.hit_rate --protocol both --overwrite \
 	--robustness lexical,base,hybrid,hybrid+rerank --scaling lexical,base,hybrid
 
-.PHONY: help install run test test-browser lint format bench clean
+.PHONY: help install run test test-browser torture lint format bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -34,6 +34,9 @@ test: install ## run the tests, but for those of the page in a browser
 
 test-browser: install ## use the page as a person does, in Chromium; pictures in screenshots/
 	$(PYTEST) --dist loadfile tests/browser
+
+torture: install ## try as often as docs/reliability.md promises, and write down there what came out
+	$(PYTEST) --dist worksteal --torture -m 'promise or fault' --reliability docs/reliability.md
 
 lint: install ## ruff, formatting, mypy --strict, import-linter
 	$(BIN)/ruff check .
