@@ -10,8 +10,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from eval.report.folder import write_text
 from eval.saved import FILE
+from rag_app.durable_files import write_text
 
 ANSWERS = "answers"
 _UNFINISHED = "unfinished"

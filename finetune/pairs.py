@@ -13,6 +13,7 @@ from langchain_core.documents import Document
 from rag_app.data.questions import Question, RetrievalData, load_retrieval_data
 from rag_app.data.unlabelled import askable, asks_questions, cut_out, without_title
 from rag_app.documents import load_documents, searchable_text
+from rag_app.durable_files import write_text
 from rag_app.korean import Sentence, analyzer, bigrams, normalise
 from rag_app.passages import Fits, split_documents
 
@@ -146,9 +147,7 @@ def truncated(texts: Collection[str], fits: Fits) -> float:
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
     """Write pairs as JSON lines, the file complete or not at all."""
-    beside = path.with_suffix(".new")
-    beside.write_text("".join(json.dumps(pair._asdict(), ensure_ascii=False) + "\n" for pair in pairs), "utf-8")
-    beside.replace(path)
+    write_text(path, "".join(json.dumps(pair._asdict(), ensure_ascii=False) + "\n" for pair in pairs))
 
 
 def read_pairs(path: Path) -> list[Pair]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from finetune.card import plot_curve, write_card
 from finetune.options import resumed, to_stored
+from rag_app.durable_files import write_text
 from rag_app.provenance import commit, versions
 
 CHECKPOINTS = "checkpoints"
@@ -192,9 +193,7 @@ def environment() -> dict[str, Any]:
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(record, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    beside.replace(path)
+    write_text(path, json.dumps(record, ensure_ascii=False, indent=2) + "\n")
 
 
 def _replace(folder: Path, new: Path, *, aside: Path) -> None:

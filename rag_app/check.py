@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from rag_app.generations import damaged_files, read_generation
-from rag_app.index import FORMATS, LEXICAL, analysis, count_passages
+from rag_app.generations import damaged_files, read_generation, read_manifest
+from rag_app.index import FORMATS, LEXICAL, analysis, check_parts, count_passages
+from rag_app.index_manifest import check_manifest
 from rag_app.korean import analyzer
 from rag_app.lexical import LexicalIndex
 from rag_app.stores.faiss import FaissStore
@@ -23,10 +24,14 @@ def check_index(path: str | Path) -> list[str]:
         FileNotFoundError: There is no index.
     """
     try:
+        read_manifest(Path(path), format=FORMATS)
+    except ValueError as error:
+        return [str(error)]
+    try:
         read_generation(Path(path), _examine, format=FORMATS)
     except _UnsoundError as error:
         return error.problems
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         return [str(error)]
     return []
 
@@ -42,17 +47,25 @@ class _UnsoundError(Exception):
 def _examine(generation: Path, manifest: dict[str, Any]) -> None:
     if damaged := damaged_files(generation, manifest):
         raise _UnsoundError([f"{name} is missing, changed or does not belong there." for name in damaged])
+    check_manifest(generation.parent, manifest)
     store = FaissStore.read(generation, _NoEmbeddings(), manifest.get("vectors"))
     problems = []
     if manifest["analysis"] != analysis():
         problems.append("It was built with another analysis of words than this version's. Build it anew.")
-    if sorted(LexicalIndex.open(analyzer(), generation / LEXICAL).ids()) != sorted(store.documents):
+    lexical = LexicalIndex.open(analyzer(), generation / LEXICAL)
+    check_parts(generation.parent, manifest, store, lexical)
+    if sorted(lexical.ids()) != sorted(store.documents):
         problems.append("The lexical index and the documents hold different passages.")
     if count_passages(store) != {key: manifest[key] for key in ("documents", "passages")}:
         problems.append(f"The manifest counts other documents or passages than there are: {count_passages(store)}.")
     if store.dimension is not None and store.dimension != manifest["model"]["dimension"]:
         problems.append(f"Vectors have {store.dimension} dimensions, the manifest says {manifest['model']}.")
-    lengths = np.linalg.norm(store.vectors(list(store.documents)), axis=1)
+    if not store.is_whole:
+        problems.append("The clusters hold other passages than there are.")
+    try:
+        lengths = np.linalg.norm(store.vectors(list(store.documents)), axis=1)
+    except KeyError as error:
+        raise _UnsoundError([*problems, f"The table of ids lacks the passage {error}."]) from error
     if not np.all((np.abs(lengths - 1) < 0.01) | (lengths == 0)):
         problems.append("Some vectors are not normalised.")
     if problems:

@@ -21,6 +21,7 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from rag_app.disk.array_files import save_array
 from rag_app.disk.clusters import FORMS, QUESTIONS, Clusters, Tuning, list_count
 from rag_app.disk.segmented import (
     CLUSTERS_FILE,
@@ -121,7 +122,8 @@ def change_store(
         _link_segments(documents, folder)
     else:
         parts = min(1, len(before.store))
-    added = _write_passages(filling, passages, folder / SEGMENTS / f"{parts + 1:06d}")
+    new = folder / SEGMENTS / f"{parts + 1:06d}"
+    added = _write_passages(filling, passages, new)
     total = len(before.store) - len(gone) + added
     form = choose_form(asked, total)
     if isinstance(documents, SegmentedDocuments):
@@ -137,6 +139,8 @@ def change_store(
     if form == "exact" and total <= EXACT_MOST:
         _to_memory(folder, store)
         return {"asked": asked, "form": form, "recall": 1.0}, store
+    if not added:
+        shutil.rmtree(new, ignore_errors=True)  # compacting has removed it already
     if len(store):
         _copy_store(store, folder / SEGMENTS / f"{1:06d}")
     return {"asked": asked, **_write_clusters(filling, form, before._replace(folder=None), 0)}, None
@@ -170,7 +174,7 @@ def _segment_folders(folder: Path) -> list[Path]:
 
 def _link_segments(documents: SegmentedDocuments, folder: Path) -> None:
     for number, part in enumerate(documents.segments.parts, start=1):
-        link_tree(part.folder, folder / SEGMENTS / f"{number:06d}")
+        link_files(part.folder, folder / SEGMENTS / f"{number:06d}")
 
 
 def _copy_store(store: FaissStore, folder: Path) -> None:
@@ -196,7 +200,7 @@ def _write_gone(folder: Path, documents: SegmentedDocuments, gone: Collection[st
     deleted = np.concatenate([documents.segments.gone, np.zeros(added, np.bool_)])
     deleted[documents.rows(list(gone))] = True
     if deleted.any():
-        np.save(folder / GONE_FILE, deleted)
+        save_array(folder / GONE_FILE, deleted)
 
 
 def _compact(folder: Path) -> bool:
@@ -300,9 +304,15 @@ def _encode(embeddings: Embeddings, texts: list[str], *, query: bool = False) ->
     return unit_rows(found)
 
 
-def link_tree(source: Path, target: Path, *, ignore: Any = None) -> None:
-    """Give a folder's files, which never change, to another folder as hard links, or copies where there are none."""
-    shutil.copytree(source, target, copy_function=link, ignore=ignore)
+def link_files(source: Path, target: Path) -> None:
+    """Give a folder's files, which never change, to a new folder as hard links, or copies where there are none.
+
+    Locks stay behind: a folder's are its own.
+    """
+    target.mkdir(parents=True)
+    for path in source.iterdir():
+        if path.suffix != ".lock":
+            link(path, target / path.name)
 
 
 def link(source: str | Path, target: str | Path) -> None:

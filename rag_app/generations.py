@@ -5,6 +5,7 @@ one rename, names the current generation and the checksum of each of its files; 
 exist. An interruption at any point leaves the old or the new state.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -12,16 +13,22 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
+from rag_app.durable_files import sync, sync_parents
+from rag_app.tracing import span
+
 MANIFEST = "manifest.json"
 _LOCK = "write.lock"
 _HASH_THREADS = 4
+_REMOVALS = 3
+_MOST_BYTES = 4_000_000  # of a manifest, whose JSON takes many times that in memory
 _GENERATION = re.compile(r"generation-(\d{6,})")
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 
 T = TypeVar("T")
 
@@ -32,14 +39,24 @@ def writing(folder: Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: Another process or thread is writing there.
+        OSError: It cannot be written. Where the disk is full or failing, it says so, and what to do.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK, timeout=0)
+    before = None
     try:
-        with lock:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / _LOCK, timeout=0):
+            before = _manifest_bytes(folder)
             yield
     except Timeout as error:
         raise BlockingIOError(f"{folder} is being written by another process. Try again when it is done.") from error
+    except OSError as error:
+        if error.errno not in _OF_THE_DISK:
+            raise
+        changed = before is not None and _manifest_bytes(folder) != before
+        outcome = "was changed, but a power failure may undo that" if changed else "is as it was"
+        remedy = "Look at the disk" if error.errno in (errno.EIO, errno.EROFS) else "Free some space"
+        why = f"{error.strerror}. {folder} {outcome}. {remedy} and do it again"
+        raise OSError(error.errno, why, error.filename) from error
 
 
 @contextmanager
@@ -48,27 +65,35 @@ def new_generation(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
 
     An exception inside the block, or a kill at any time, leaves the current generation as it was. The caller holds
     `writing`. A file that is a hard link to one of the same name in the current generation keeps its checksum, unread.
+    What a writer that was killed left behind is removed first: it may be what the disk is full of.
 
     Args:
         folder: Holds the generations.
         manifest: Stored beside the generation's number and checksums; may still be filled in the block. Must be JSON.
     """
     number = max(_numbers(folder), default=0) + 1
-    generation = generation_folder(folder, number)
-    generation.mkdir()
+    _clear(folder)
+    generation, aside = generation_folder(folder, number), folder / f"{MANIFEST}.new"
     try:
+        generation.mkdir()
         yield generation
-        files = _seal(folder, generation)
-        for directory in (generation, *(path for path in generation.rglob("*") if path.is_dir())):
-            _sync(directory)
-        _sync(folder)
+        with span("commit", index=folder.name, generation=number):
+            files = _seal(folder, generation)
+            for directory in (generation, *(path for path in generation.rglob("*") if path.is_dir())):
+                sync(directory)
+            sync(folder)
+            if not (folder / MANIFEST).exists():
+                sync_parents(folder)
+            _write_manifest(aside, {**manifest, "generation": number, "files": files})
+            aside.replace(folder / MANIFEST)
     except BaseException:
-        shutil.rmtree(generation, ignore_errors=True)
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            aside.unlink(missing_ok=True)
+            if _current(folder) != number:  # Ctrl-C may come just after it was made current
+                _remove(generation)
         raise
-    _replace_manifest(folder, {**manifest, "generation": number, "files": files})
-    for other in _numbers(folder):
-        if other != number:
-            shutil.rmtree(generation_folder(folder, other), ignore_errors=True)
+    sync(folder)  # if this fails, the generation before stays too
+    _clear(folder)
 
 
 def is_index(folder: Path) -> bool:
@@ -93,20 +118,37 @@ def read_manifest(folder: Path, *, format: str | Sequence[str]) -> dict[str, Any
     path = folder / MANIFEST
     if not path.is_file():
         raise FileNotFoundError(f"There is no index in {folder}. Build one with: rag-app index PATH --index {folder}")
-    try:
-        manifest = json.loads(path.read_bytes())
-        intact = manifest.pop("checksum") == _digest(manifest)
-    except (ValueError, AttributeError, KeyError, TypeError):
-        intact = False
-    if not intact:
+    manifest = _parse(path.read_bytes()) if path.stat().st_size <= _MOST_BYTES else None
+    if manifest is None:
         raise ValueError(f"{path} is damaged. Restore {folder} from a copy or build the index anew.")
     if manifest["format"] not in ([format] if isinstance(format, str) else format):
         raise ValueError(f"{folder} has the format {manifest['format']!r}; this version reads {format!r}. Rebuild it.")
-    return dict(manifest)
+    return manifest
 
 
-def open_generation(folder: Path, load: Callable[[Path, dict[str, Any]], T], *, format: str | Sequence[str]) -> T:
+def _parse(content: bytes) -> dict[str, Any] | None:
+    """Return a manifest without its checksum; None unless it is one that `new_generation` wrote, to the last byte."""
+    try:
+        manifest: dict[str, Any] = json.loads(content)
+        intact = content == _written(manifest) and manifest.pop("checksum") == _digest(manifest)
+        number, files = manifest["generation"], manifest["files"]
+        known = type(number) is int and number > 0 and isinstance(manifest["format"], str)
+        named = isinstance(files, dict) and all(isinstance(checksum, str) for checksum in files.values())
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return None
+    return manifest if intact and known and named else None
+
+
+def open_generation(
+    folder: Path, load: Callable[[Path, dict[str, Any]], T], *, format: str | Sequence[str], check: bool = True
+) -> T:
     """Return what ``load`` makes of the current generation's folder and manifest, once every byte has been checked.
+
+    Args:
+        folder: Holds the generations.
+        load: Takes the generation's folder and the manifest.
+        format: See `read_manifest`.
+        check: Whether to compare every file with its checksum; else it is only seen that all are there and no others.
 
     Raises:
         FileNotFoundError: There is none.
@@ -114,7 +156,7 @@ def open_generation(folder: Path, load: Callable[[Path, dict[str, Any]], T], *, 
     """
 
     def check_and_load(generation: Path, manifest: dict[str, Any]) -> T:
-        if damaged := damaged_files(generation, manifest):
+        if damaged := (damaged_files if check else misplaced_files)(generation, manifest):
             raise ValueError(f"Damaged in {folder}: {', '.join(damaged)}. Restore a copy or build the index anew.")
         return load(generation, manifest)
 
@@ -124,7 +166,7 @@ def open_generation(folder: Path, load: Callable[[Path, dict[str, Any]], T], *, 
 def read_generation(folder: Path, read: Callable[[Path, dict[str, Any]], T], *, format: str | Sequence[str]) -> T:
     """Return what ``read`` makes of the current generation's folder and manifest, unchecked.
 
-    A writer may replace the generation while it is being read: whatever goes wrong then, the new one is read instead.
+    A writer may replace the generation while it is being read: whatever comes of that, the new one is read instead.
 
     Raises:
         FileNotFoundError: There is none.
@@ -133,10 +175,13 @@ def read_generation(folder: Path, read: Callable[[Path, dict[str, Any]], T], *, 
     while True:
         manifest = read_manifest(folder, format=format)
         try:
-            return read(generation_folder(folder, manifest["generation"]), manifest)
+            result = read(generation_folder(folder, manifest["generation"]), manifest)
         except Exception:
             if read_manifest(folder, format=format) == manifest:
                 raise
+            continue
+        if read_manifest(folder, format=format) == manifest:  # else some of its files may have been gone already
+            return result
 
 
 def generation_folder(folder: Path, number: int) -> Path:
@@ -146,13 +191,21 @@ def generation_folder(folder: Path, number: int) -> Path:
 
 def damaged_files(generation: Path, manifest: dict[str, Any]) -> list[str]:
     """Return what is missing, changed or superfluous in a generation, by relative path."""
-    named = dict(manifest["files"])
-    present = {str(path.relative_to(generation)) for path in _files(generation)}
-    both = sorted(present & set(named))
+    named, misplaced = manifest["files"], misplaced_files(generation, manifest)
+    both = sorted(named.keys() - set(misplaced))
     with ThreadPoolExecutor(_HASH_THREADS) as pool:
         checksums = pool.map(_checksum, (generation / name for name in both))
         changed = {name for name, checksum in zip(both, checksums, strict=True) if checksum != named[name]}
-    return sorted(changed | (set(named) ^ present))
+    return sorted(changed.union(misplaced))
+
+
+def misplaced_files(generation: Path, manifest: dict[str, Any]) -> list[str]:
+    """Return what is missing or superfluous in a generation, or no file of its own, by relative path."""
+    named = manifest["files"].keys()
+    present = {str(path.relative_to(generation)) for path in _files(generation)}
+    folders = {str(folder) for name in named for folder in Path(name).parents}
+    other = {str(path.relative_to(generation)) for path in generation.rglob("*") if not path.is_file()} - folders
+    return sorted(other | (named ^ present))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -178,7 +231,7 @@ def _seal(folder: Path, generation: Path) -> dict[str, str]:
         if name in known and _is_link(path, before / name):  # sealed then; what has rotted since must not pass for new
             files[name] = known[name]
         else:
-            _sync(path)
+            sync(path)
             files[name] = _checksum(path)
     return files
 
@@ -187,26 +240,47 @@ def _is_link(path: Path, other: Path) -> bool:
     return other.exists() and path.samefile(other)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def _replace_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    aside = folder / f"{MANIFEST}.new"
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump({**manifest, "checksum": _digest(manifest)}, file, ensure_ascii=False, indent=1)
+def _written(manifest: dict[str, Any]) -> bytes:
+    return json.dumps(manifest, ensure_ascii=False, indent=1).encode()
+
+
+def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(_written({**manifest, "checksum": _digest(manifest)}).decode())
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(folder / MANIFEST)
-    _sync(folder)
+
+
+def _manifest_bytes(folder: Path) -> bytes:
+    path = folder / MANIFEST
+    return path.read_bytes() if path.exists() else b""
+
+
+def _current(folder: Path) -> int | None:
+    """Return the number of the current generation, None if there is no manifest."""
+    manifest = _manifest_bytes(folder)
+    return int(json.loads(manifest)["generation"]) if manifest else None
+
+
+def _clear(folder: Path) -> None:
+    """Remove every generation but the current one, as far as that can be done; none if the manifest is damaged."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        current = _current(folder)
+        for number in _numbers(folder):
+            if number != current:
+                _remove(generation_folder(folder, number))
+
+
+def _remove(generation: Path) -> None:
+    """Remove a generation as far as that can be done; whoever is just opening it may put a lock there meanwhile."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(generation, ignore_errors=True)
+        if not generation.exists():
+            return
 
 
 def _numbers(folder: Path) -> list[int]:

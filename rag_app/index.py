@@ -1,5 +1,6 @@
 """The index on disk: documents, vectors and the lexical index, changed together or not at all."""
 
+import logging
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -13,31 +14,36 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
 from rag_app.articles import NewArticles, distinct_articles
+from rag_app.disk.damage import REMEDY
 from rag_app.disk.segmented import SegmentedDocuments
 from rag_app.documents import searchable_text
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.filters import matching_ids
-from rag_app.generation_writer import Before, Filling, change_store, choose_form, link, link_tree, passage_encoder
+from rag_app.forking import survives_fork
+from rag_app.generation_writer import Before, Filling, change_store, choose_form, link, link_files, passage_encoder
 from rag_app.generations import (
     MANIFEST,
     generation_folder,
     new_generation,
     open_generation,
-    read_generation,
     read_manifest,
     writing,
 )
 from rag_app.identity import check_model, describe_model
+from rag_app.index_manifest import check_manifest
 from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer
 from rag_app.lexical import FIELDS, LexicalIndex
+from rag_app.logs import log_event
 from rag_app.models import Backend, serving_backend
 from rag_app.passages import PASSAGE_CHARS, passage_metadata, split_documents
 from rag_app.stores.faiss import FaissStore
+from rag_app.tracing import span
 from rag_app.whole_article import join_passages
 
 FORMATS = ("korean-rag-1", "korean-rag-2")
 """Of an index whose documents and vectors are read into memory, and of one that is searched on disk."""
 LEXICAL = "lexical"
+_log = logging.getLogger(__name__)
 _USER_DICTIONARY = "user_dictionary.txt"
 
 
@@ -74,6 +80,11 @@ class Index:
         self.embeddings = embeddings
         self.snapshot = snapshot
         self._check = check
+        self.after_fork()
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """Wait for no version that a thread of the parent is reading."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -91,9 +102,11 @@ class Index:
             KeyError: It is not in the index.
         """
         store = self.snapshot.store
-        passages = [store.documents[id_] for id_ in _passages(store, [doc_id])]
+        passages = store.get_by_ids(list(_passages(store, [doc_id])))
         if not passages:
             raise KeyError(f"{self.path} holds no document {doc_id}")
+        for passage in passages:
+            _check_passage(self.path, passage)
         return join_passages(passages)
 
     def refresh(self) -> bool:
@@ -158,6 +171,7 @@ class Index:
         articles = new if first is None else chain([first], new)
         manifest = {key: value for key, value in before.manifest.items() if key not in {"generation", "files"}}
         with (
+            span("index", index=self.path.name, removed=len(removed)) as traced,
             passage_encoder(self.path, self.embeddings, manifest["model"]["dimension"]) as encode,
             new_generation(self.path, manifest) as folder,
         ):
@@ -169,6 +183,7 @@ class Index:
             filling = Filling(folder, lexical, self.embeddings, encode, progress)
             details = manifest.get("vectors", {"asked": "auto", "form": "exact"})
             store = _fill(filling, manifest, Before(before.store, old, details), articles, gone)
+            traced.note(documents=manifest["documents"], passages=manifest["passages"])
         self._read(store, lexical)
 
     def _read(self, store: FaissStore | None, lexical: LexicalIndex) -> None:
@@ -179,6 +194,8 @@ class Index:
             store = FaissStore.read(folder, self.embeddings, manifest["vectors"])
         with self._lock:
             self.snapshot = Snapshot(manifest, store, lexical)
+        figures = {name: manifest[name] for name in ("generation", "documents", "passages")}
+        log_event(_log, "index committed", index=self.path.name, **figures)
 
 
 def build_index(
@@ -229,6 +246,7 @@ def build_index(
             "passage_chars": passage_chars,
         }
         with (
+            span("index", index=folder.name) as traced,
             passage_encoder(folder, embeddings, model["dimension"]) as encode,
             new_generation(folder, manifest) as generation,
         ):
@@ -238,6 +256,7 @@ def build_index(
             filling = Filling(generation, lexical, embeddings, encode, progress)
             before = Before(FaissStore(embeddings), None, {"asked": vectors, "form": "exact"})
             store = _fill(filling, manifest, before, NewArticles(documents), set())
+            traced.note(documents=manifest["documents"], passages=manifest["passages"])
         index = Index(folder, embeddings, Snapshot({}, FaissStore(embeddings), lexical))
         index._read(store, lexical)
         return index
@@ -261,7 +280,8 @@ def open_index(
     """
     folder = Path(path)
     if embeddings is None:
-        model = read_manifest(folder, format=FORMATS)["model"]
+        check_manifest(folder, manifest := read_manifest(folder, format=FORMATS))
+        model = manifest["model"]
         if model["fingerprint"] is None:
             raise ValueError(f"{folder} was built with {model['name']}. Pass it: open_index(path, embeddings)")
         embeddings = load_embeddings(model["name"], backend=serving_backend(model["name"], backend))
@@ -270,6 +290,7 @@ def open_index(
 
 def _read_snapshot(path: Path, embeddings: Embeddings, *, check: bool) -> Snapshot:
     def load(folder: Path, manifest: dict[str, Any]) -> Snapshot:
+        check_manifest(path, manifest)
         check_model(path, manifest["model"], describe_model(embeddings))
         if manifest["analysis"] != analysis():
             raise ValueError(
@@ -277,9 +298,36 @@ def _read_snapshot(path: Path, embeddings: Embeddings, *, check: bool) -> Snapsh
                 f"Build it anew: rag-app index PATH... --index {path} --replace"
             )
         lexical = LexicalIndex.open(_analyzer(folder), folder / LEXICAL)
-        return Snapshot(manifest, FaissStore.read(folder, embeddings, manifest.get("vectors")), lexical)
+        store = FaissStore.read(folder, embeddings, manifest.get("vectors"))
+        check_parts(path, manifest, store, lexical)
+        return Snapshot(manifest, store, lexical)
 
-    return (open_generation if check else read_generation)(path, load, format=FORMATS)
+    return open_generation(path, load, format=FORMATS, check=check)
+
+
+def check_parts(path: Path, manifest: dict[str, Any], store: FaissStore, lexical: LexicalIndex) -> None:
+    """Check what can be checked at once of parts that may have been put together by a stranger.
+
+    Raises:
+        ValueError: They do not fit together.
+    """
+    if {len(store), len(lexical)} != {manifest["passages"]}:
+        raise ValueError(
+            f"{path} has {len(store)} passages, {len(lexical)} in its lexical index, {manifest['passages']} in its "
+            f"manifest. {REMEDY}"
+        )
+    documents = store.documents
+    if not isinstance(documents, SegmentedDocuments):  # else they are looked at when they are read
+        for document in documents.values():
+            _check_passage(path, document)
+    if len(store) and store.dimension != manifest["model"]["dimension"]:
+        raise ValueError(f"{path} has vectors of {store.dimension} dimensions for {manifest['model']}. {REMEDY}")
+
+
+def _check_passage(path: Path, passage: Document) -> None:
+    found = [type(passage.metadata.get(key)) for key in ("doc_id", "start", "end")]
+    if found != [str, int, int]:
+        raise ValueError(f"{path} is damaged: it does not say of what article {passage.id} is a part. {REMEDY}")
 
 
 def _analyzer(folder: Path) -> Analyzer:
@@ -334,7 +382,7 @@ def _change_lexical(before: Snapshot, old: Path, folder: Path, gone: Collection[
         )
         return lexical
     # Tantivy's files never change, so both generations can share them; only its locks must be their own.
-    link_tree(old / LEXICAL, folder / LEXICAL, ignore=shutil.ignore_patterns("*.lock"))
+    link_files(old / LEXICAL, folder / LEXICAL)
     lexical = LexicalIndex.open(before.lexical.analyses, folder / LEXICAL)
     lexical.delete(gone)
     return lexical

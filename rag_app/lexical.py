@@ -1,10 +1,12 @@
 """The Korean lexical index: BM25 over character bigrams and Kiwi morphemes at once, kept by Tantivy."""
 
 import os
+import re
 import shutil
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import islice, repeat
 from math import inf, log
 from pathlib import Path
@@ -19,11 +21,13 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field, SkipValidation
 
 from rag_app.by_word import ByWord, join_units, morphemes_by_word
+from rag_app.disk.damage import REMEDY, panics_as_errors
+from rag_app.disk.id_blocks import check_id_blocks
 from rag_app.disk.id_hashes import HashedIds, HashFilter, hash_id
 from rag_app.disk.metadata_terms import TermCondition, TermFilter, metadata_terms
 from rag_app.documents import searchable_text
 from rag_app.filters import Filter, matching_ids
-from rag_app.korean import Analyzer, marked_bigrams, normalise
+from rag_app.korean import Analyzer, marked_bigrams, normalise, normalise_question
 from rag_app.stages import with_stage
 
 K1 = 1.2  # Tantivy's constant, which it does not let one change
@@ -42,6 +46,8 @@ Analysis = Callable[[Sequence[str]], Iterable[Sequence[str]]]
 """Yields the units of each of several normalised texts; none is empty."""
 
 _BATCH = 2048
+_NAME = "The lexical index"
+_SYSTEM_ERROR = re.compile(r"(?:\(os error |\bcode: )(\d+)")  # as Rust writes them
 
 
 class LexicalHit(NamedTuple):
@@ -118,7 +124,8 @@ class LexicalIndex:
         table = _table(analyses)
         if path is not None:
             path.mkdir(parents=True)
-        return cls(table, tantivy.Index(_schema(table), path=None if path is None else str(path), reuse=False))
+        with _system_errors():
+            return cls(table, tantivy.Index(_schema(table), path=None if path is None else str(path), reuse=False))
 
     @classmethod
     def open(cls, analyses: Analyzer | Mapping[str, Analysis], path: Path) -> Self:
@@ -130,22 +137,38 @@ class LexicalIndex:
 
         Raises:
             FileNotFoundError: There is no index.
+            ValueError: It is damaged, or has other fields.
         """
         if not (path / "meta.json").is_file():
             raise FileNotFoundError(f"There is no lexical index in {path}.")
         if os.access(path, os.W_OK):
-            return cls(_table(analyses), tantivy.Index.open(str(path)))
+            return cls._open(_table(analyses), path, path)
         links = Path(mkdtemp(prefix="korean-rag-"))  # Tantivy wants to put a lock beside the files even to read
-        for file in path.iterdir():
-            (links / file.name).symlink_to(file.resolve())
-        index = cls(_table(analyses), tantivy.Index.open(str(links)))
+        try:
+            for file in path.iterdir():
+                (links / file.name).symlink_to(file.resolve())
+            index = cls._open(_table(analyses), links, path)
+        except BaseException:
+            shutil.rmtree(links, ignore_errors=True)
+            raise
         weakref.finalize(index, shutil.rmtree, links, ignore_errors=True)
         return index
 
+    @classmethod
+    def _open(cls, table: Mapping[str, Analysis], path: Path, name: Path) -> Self:
+        check_id_blocks(path)
+        with panics_as_errors(name), _system_errors():
+            index = tantivy.Index.open(str(path))
+            if index.schema != _schema(table):
+                raise ValueError(f"{name} has other fields than this version's. {REMEDY}")
+            return cls(table, index)
+
+    @panics_as_errors(_NAME)
     def __len__(self) -> int:
         return int(self._index.searcher().num_docs)
 
     @property
+    @panics_as_errors(_NAME)
     def deleted(self) -> int:
         """How many deleted passages still take part in the statistics of BM25."""
         return _count_every(self._index.searcher()) - len(self)
@@ -160,7 +183,6 @@ class LexicalIndex:
             texts: Their texts, normalised already.
             metadatas: Their metadata, so that `search` understands a `TermFilter`.
         """
-        writer = self._open_writer()
         replaces = len(self) > 0
         passages = (
             zip(ids, texts, repeat({}), strict=False) if metadatas is None else zip(ids, texts, metadatas, strict=True)
@@ -168,43 +190,52 @@ class LexicalIndex:
         while batch := list(islice(passages, _BATCH)):
             batch_ids, batch_texts, batch_metadatas = zip(*batch, strict=True)
             analysed = zip(*(_joined(analyse, batch_texts) for analyse in self.analyses.values()), strict=True)
-            for id_, metadata, found in zip(batch_ids, batch_metadatas, analysed, strict=True):
-                if replaces:
-                    writer.delete_documents_by_term("id", id_)
-                words = dict(zip(self.analyses, found, strict=True))
-                document = tantivy.Document(id=id_, **{_EVERY: _EVERY}, **words)
-                document.add_unsigned(_KEY, hash_id(id_))
-                for term in metadata_terms(metadata):
-                    document.add_unsigned(_METADATA, term)
-                writer.add_document(document)
+            with self._writing() as writer:
+                for id_, metadata, found in zip(batch_ids, batch_metadatas, analysed, strict=True):
+                    if replaces:
+                        writer.delete_documents_by_term("id", id_)
+                    words = dict(zip(self.analyses, found, strict=True))
+                    document = tantivy.Document(id=id_, **{_EVERY: _EVERY}, **words)
+                    document.add_unsigned(_KEY, hash_id(id_))
+                    for term in metadata_terms(metadata):
+                        document.add_unsigned(_METADATA, term)
+                    writer.add_document(document)
 
     def delete(self, ids: Iterable[str]) -> None:
         """Delete passages by id; an unknown id changes nothing."""
-        writer = self._open_writer()
-        for id_ in ids:
-            writer.delete_documents_by_term("id", id_)
+        with self._writing() as writer:
+            for id_ in ids:
+                writer.delete_documents_by_term("id", id_)
 
     def commit(self) -> None:
-        """Make all changes since the last commit durable and visible at once."""
+        """Make all changes since the last commit durable and visible at once.
+
+        Raises:
+            OSError: They cannot be written; `discard` them.
+        """
         if self._writer is not None:
-            self._writer.commit()
-            self._writer.garbage_collect_files()
-            self._writer.wait_merging_threads()
-            self._writer = None
-            self._index.reload()
+            with self._writing() as writer:
+                writer.commit()
+                writer.garbage_collect_files()
+                writer.wait_merging_threads()
+                self._writer = None
+                self._index.reload()
 
     def discard(self) -> None:
         """Forget all changes since the last commit, and let others write."""
         if self._writer is not None:
-            self._writer.rollback()
+            with suppress(ValueError):  # where the disk is full, as likely as not
+                self._writer.rollback()
             self._writer = None
 
+    @panics_as_errors(_NAME)
     def ids(self) -> list[str]:
         """Return the ids of all passages, in no particular order."""
         searcher = self._index.searcher()
         hits = searcher.search(tantivy.Query.all_query(), limit=max(1, searcher.num_docs)).hits
-        return [searcher.doc(address)["id"][0] for _, address in hits]
+        return [_id(searcher, address) for _, address in hits]
 
+    @panics_as_errors(_NAME)
     def search(
         self,
         query: str,
@@ -229,7 +260,7 @@ class LexicalIndex:
             weights = {field: FIELDS.get(field, 1.0) for field in self.analyses}
         check_analyses(weights, self.analyses)
         searcher = self._index.searcher()
-        terms = self._query_terms(normalise(query), weights)
+        terms = self._query_terms(normalise_question(query), weights)
         if k < 1 or not terms or not searcher.num_docs or (ids is not None and not ids):
             return []
         schema = self._index.schema
@@ -240,9 +271,10 @@ class LexicalIndex:
         parsed = tantivy.Query.boolean_query([(tantivy.Occur.Should, query) for query in queries])
         found = _search_among(searcher, schema, parsed, min(k, searcher.num_docs), ids)
         bound = _upper_bound(searcher, terms)
-        hits = [LexicalHit(searcher.doc(address)["id"][0], score, min(1.0, score / bound)) for score, address in found]
+        hits = [LexicalHit(_id(searcher, address), score, min(1.0, score / bound)) for score, address in found]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id))
 
+    @panics_as_errors(_NAME)
     def unit_scores(
         self, query: str, id_: str, *, weights: Mapping[str, float] = FIELDS
     ) -> dict[tuple[str, str], float]:
@@ -255,7 +287,7 @@ class LexicalIndex:
         """
         searcher, schema = self._index.searcher(), self._index.schema
         scores = {}
-        for (field, unit), weight in self._query_terms(normalise(query), weights).items():
+        for (field, unit), weight in self._query_terms(normalise_question(query), weights).items():
             query_of_one = tantivy.Query.boost_query(tantivy.Query.term_query(schema, field, unit), weight)
             found = searcher.search(_with_ids(schema, query_of_one, [id_]), limit=1, count=False).hits
             scores[field, unit] = found[0][0] if found else 0.0
@@ -267,10 +299,17 @@ class LexicalIndex:
         counts = {field: Counter(next(_joined(analyse, [query])).split()) for field, analyse in searched.items()}
         return {(field, unit): weights[field] * n for field, found in counts.items() for unit, n in found.items()}
 
-    def _open_writer(self) -> tantivy.IndexWriter:
-        if self._writer is None:
-            self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
-        return self._writer
+    @contextmanager
+    def _writing(self) -> Iterator[tantivy.IndexWriter]:
+        with _system_errors():
+            if self._writer is None:
+                self._writer = self._index.writer(heap_size=_HEAP_BYTES, num_threads=1)
+            try:
+                yield self._writer
+            except ValueError as error:
+                if "writer was killed" in str(error):
+                    self._writer.commit()  # which says what it died of
+                raise
 
 
 class LexicalRetriever(BaseRetriever):
@@ -316,6 +355,17 @@ class LexicalRetriever(BaseRetriever):
             with_stage(self.documents[hit.id], "lexical", rank, hit.score, coverage=hit.coverage)
             for rank, hit in enumerate(hits, start=1)
         ]
+
+
+@contextmanager
+def _system_errors() -> Iterator[None]:
+    """Raise OSError where the system refused Tantivy something, which it tells in words of its own."""
+    try:
+        yield
+    except ValueError as error:
+        if found := _SYSTEM_ERROR.search(str(error)):
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
+        raise
 
 
 def _table(analyses: Analyzer | Mapping[str, Analysis]) -> Mapping[str, Analysis]:
@@ -383,7 +433,7 @@ def _search_deeper(
     """Return the k best hits among many ids: as many hits as should hold k of them, more if they do not."""
     while True:
         hits = searcher.search(query, limit=min(depth, searcher.num_docs), count=False).hits
-        keys = np.array(searcher.fast_field_values(_KEY, [address for _, address in hits]), np.uint64)
+        keys = np.array(_keys(searcher, [address for _, address in hits]), np.uint64)
         kept = np.flatnonzero(ids.keeps(keys)).tolist()
         if len(kept) >= k or len(hits) < depth:
             return [hits[place] for place in kept[:k]]
@@ -392,6 +442,20 @@ def _search_deeper(
 
 def _joined(analyse: Analysis, texts: Sequence[str]) -> Iterator[str]:
     return iter(analyse.joined(texts)) if isinstance(analyse, ByWord) else map(join_units, analyse(texts))
+
+
+def _keys(searcher: tantivy.Searcher, addresses: list[tantivy.DocAddress]) -> list[Any]:
+    found = searcher.fast_field_values(_KEY, addresses)
+    if None in found:
+        raise ValueError(f"{_NAME} is damaged: a passage has no key. {REMEDY}")
+    return found
+
+
+def _id(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> str:
+    found = searcher.doc(address).get_first("id")
+    if not isinstance(found, str):
+        raise ValueError(f"{_NAME} is damaged: a passage has no id. {REMEDY}")
+    return found
 
 
 def _count_every(searcher: tantivy.Searcher) -> int:

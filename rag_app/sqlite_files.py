@@ -7,6 +7,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
+from rag_app.durable_files import sync_parents
+
 _BUSY_SECONDS = 5.0
 
 
@@ -39,6 +41,7 @@ def connected(path: Path | str, tables: Tables) -> Iterator[sqlite3.Connection]:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if path != ":memory:" and not Path(path).exists():
         Path(path).touch(0o600)  # nobody else's; SQLite's own files beside it get the same rights
+        sync_parents(Path(path))  # SQLite flushes the file alone
     try:
         with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)) as database:
             _prepare(database, path, tables)
@@ -66,7 +69,8 @@ def writing(path: Path, tables: Tables) -> Iterator[sqlite3.Connection]:
 
 
 def _prepare(database: sqlite3.Connection, path: Path | str, tables: Tables) -> None:
-    database.executescript("PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")  # what is deleted is overwritten
+    # What is committed is on the disk, whatever SQLite was built with; what is deleted is overwritten.
+    database.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == tables.version:
         return

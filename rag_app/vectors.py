@@ -8,6 +8,10 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rag_app.disk.array_files import save_faiss
+from rag_app.disk.damage import REMEDY
+from rag_app.disk.faiss_files import NUMBERED_HALF, read_faiss
+
 _ONE_THREAD = 100_000
 
 
@@ -91,7 +95,8 @@ class Vectors:
             scores, rows = self.index.search(query, min(k, len(allowed)), params=only)
         finally:
             faiss.omp_set_num_threads(threads)
-        hits = [(self._ids[row], score) for row, score in zip(rows[0].tolist(), scores[0].tolist(), strict=True)]
+        pairs = zip(rows[0].tolist(), scores[0].tolist(), strict=True)
+        hits = [(self._ids[row], score) for row, score in pairs if row >= 0]  # a damaged vector has no place
         return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
 
     def get(self, ids: Sequence[str]) -> NDArray[np.float32]:
@@ -110,7 +115,7 @@ class Vectors:
         index = _flat_index(self.dimension or 1)
         if len(self):
             index.add_with_ids(self.get(list(self.rows)), np.arange(len(self)))
-        faiss.write_index(index, str(path))
+        save_faiss(path, index)
 
     @classmethod
     def read(cls, path: Path, ids: Sequence[str]) -> "Vectors":
@@ -121,11 +126,13 @@ class Vectors:
             ids: The ids in the order they were written.
 
         Raises:
-            ValueError: There is another number of vectors than ids.
+            ValueError: There is another number of vectors than ids, or the file is damaged.
         """
-        index = faiss.read_index(str(path))
+        index = read_faiss(path, NUMBERED_HALF)
         if index.ntotal != len(ids):
-            raise ValueError(f"{path} holds {index.ntotal} vectors for {len(ids)} documents. Build the index anew.")
+            raise ValueError(f"{path} holds {index.ntotal} vectors for {len(ids)} documents. {REMEDY}")
+        if not np.array_equal(faiss.vector_to_array(index.id_map), np.arange(len(ids))):
+            raise ValueError(f"{path} is damaged: its vectors are not numbered in order. {REMEDY}")
         return cls({id_: row for row, id_ in enumerate(ids)}, index) if ids else cls()
 
     def _check_dimension(self, matrix: NDArray[np.float32]) -> None:
@@ -142,7 +149,10 @@ def unit_rows(vectors: ArrayLike) -> NDArray[np.float32]:
     Raises:
         ValueError: They are no matrix, or one is not finite.
     """
-    matrix = np.array(vectors, dtype=np.float32)
+    try:
+        matrix = np.array(vectors, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Vectors are no matrix of numbers ({error}). Check the embedding model.") from error
     if matrix.ndim != 2:
         raise ValueError(f"Vectors have the shape {matrix.shape}; give (n, dimension).")
     if not np.isfinite(matrix).all():

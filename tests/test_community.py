@@ -11,6 +11,7 @@ from rag_app.compressors import TopN, load_reranker
 from rag_app.embeddings import load_embeddings
 from rag_app.index import build_index
 from rag_app.stores.community import import_community_index
+from rag_app.stores.pickled_documents import load_pickled
 
 NEWS = [
     Document(page_content="올해 쌀 수확량이 지난해보다 줄었다.", metadata={"title": "쌀"}, id="rice"),
@@ -71,3 +72,16 @@ def test_missing_and_foreign_files_are_named(community: Any, tmp_path: Path) -> 
     (tmp_path / "index.pkl").write_bytes(b"no pickle")
     with pytest.raises(ValueError, match="no documents saved by save_local"):
         import_community_index(tmp_path, load_embeddings())
+
+
+@pytest.mark.fault(7, "A pickle saved by langchain-community could crash the process by a key of nested tuples.")
+def test_a_key_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="too many tuples"):
+        load_pickled(b"\x80\x04}N" + b"\x85" * 300_000 + b"Ns.")
+
+
+@pytest.mark.fault(7, "A pickle of a few bytes could reserve gigabytes before anything in it was looked at.")
+@pytest.mark.parametrize("content", [b"Nr\xff\xff\xff\x7f.", b"\x8e\0\0\0\0\0\1\0\0."])
+def test_no_more_is_reserved_than_there_is(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"numbers 2147483647 of its parts|bytes8"):
+        load_pickled(b"\x80\x04" + content)

@@ -106,6 +106,32 @@ def test_maximal_marginal_relevance_prefers_the_different() -> None:
     assert {document.id for document in found} == {"a2", "b"}
 
 
+@pytest.mark.fault(3, "A search for diverse results failed once a text in which there is nothing to embed was stored.")
+def test_diverse_results_can_be_had_of_texts_with_the_zero_vector() -> None:
+    store = _store({"a": [1, 0, 0, 0], "nothing": [0, 0, 0, 0], "a2": [1, 0, 0, 0]})
+    found = store.max_marginal_relevance_search_by_vector([1, 0, 0, 0], k=2, lambda_mult=0.4)
+    assert [document.id for document in found] == ["a", "nothing"]
+    assert len(store.max_marginal_relevance_search_by_vector([0, 0, 0, 0], k=5)) == 3
+
+
+@pytest.mark.fault(3, "Whoever changed a document that a search had returned changed the one in the store.")
+def test_what_a_search_returned_is_the_callers_own() -> None:
+    store = FaissStore(EMBEDDING)
+    given = Document(page_content="글", metadata={"tags": ["하나"]}, id="1")
+    store.add_documents([given])
+    given.metadata["tags"].append("나중")
+    for found in (
+        store.similarity_search("글", 1),
+        store.similarity_search_by_vector([1, 0, 0, 0], 1),
+        store.max_marginal_relevance_search("글", 1),
+        store.get_by_ids(["1"]),
+    ):
+        found[0].metadata["tags"].append("둘")
+        found[0].metadata["more"] = 1
+        found[0].page_content = "다른 글"
+        assert store.documents["1"] == Document(page_content="글", metadata={"tags": ["하나"]}, id="1")
+
+
 def test_saved_and_loaded_stores_answer_alike(tmp_path: Path) -> None:
     store = _store()
     store.delete(["y"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eval.report.folder import file_names, write_report, write_text
+from eval.report.folder import file_names, write_report
 from eval.report.markdown import markdown_report
 from eval.report.screen import LEGEND, text_report, text_table
 from eval.report.verdict import best_system, difference, level_systems, summary
@@ -190,15 +190,6 @@ def test_file_names_are_safe_and_never_the_same() -> None:
     assert len({file.casefold() for file in files.values()}) == len(names)
     assert all("/" not in file and not file.startswith(".") and file for file in files.values())
     assert files["한국어"] == "한국어"
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "결과.json"
-    write_text(path, "이전")
-    with pytest.raises(UnicodeEncodeError):
-        write_text(path, "\ud800")
-    assert path.read_text("utf-8") == "이전"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_legend_explains_every_mark() -> None:

@@ -10,6 +10,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 
 from rag_app.check import check_index
 from rag_app.disk.segmented import Selection
+from rag_app.disk.segments import SegmentWriter
 from rag_app.documents import make_document
 from rag_app.filters import Filter, matching_ids
 from rag_app.index import Changes, Index, build_index, open_index
@@ -196,6 +197,30 @@ def test_what_was_deleted_can_come_back(index: Index) -> None:
     assert check_index(index.path) == []
 
 
+@pytest.mark.fault(
+    3,
+    "In an index searched on disk, lexical search under a filter that keeps many documents missed one that had been "
+    "deleted and added again.",
+)
+def test_what_came_back_is_found_under_a_filter(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag_app.lexical._NAMED", 0)
+    index.delete([str(a.id) for a in ARTICLES[:200]])
+    index.add(ARTICLES[:200])
+    assert len(list((index.path / "generation-000003" / "segments").iterdir())) == 1  # which has them twice
+    selection = matching_ids(index.snapshot.store.documents, {"n": {"$lt": 100}})
+    hits = index.snapshot.lexical.search("지진", 400, ids=selection)
+    assert {hit.id for hit in hits} == set(selection) == {str(a.id) for a in ARTICLES[:100]}
+
+
+@pytest.mark.fault(3, "Of two filters with arrays of over a thousand values the second got the documents of the first.")
+def test_a_filter_may_hold_an_array(index: Index) -> None:
+    documents = index.snapshot.store.documents
+    some, others = np.arange(2000), np.arange(2000)
+    some[100:300], others[100:350] = -1, -1
+    assert len(matching_ids(documents, {"n": {"$in": some}})) == 200
+    assert len(matching_ids(documents, {"n": {"$in": others}})) == 150
+
+
 def test_updating_follows_a_file(tmp_path: Path) -> None:
     articles = [article(n, path=f"{n % 2}.csv") for n in range(200)]
     index = build_index(tmp_path / "index", articles, EMBEDDINGS)
@@ -295,3 +320,32 @@ def test_an_unchecked_index_opens_and_stays_unchecked(index: Index) -> None:
     assert len(unchecked) == 400
     with pytest.raises(ValueError, match="Damaged"):
         open_index(index.path, EMBEDDINGS)
+
+
+@pytest.mark.fault(2, "Damaged tables and columns of a large index ended a search with IndexError or KeyError.")
+@pytest.mark.parametrize("name", ["id_rows.npy", "columns.npy", "columns.json", "clusters.faiss"])
+def test_an_unchecked_damaged_index_says_so(name: str, tmp_path: Path) -> None:
+    index = build_index(tmp_path / "index", ARTICLES, EMBEDDINGS, vectors="ivf")
+    [path] = index.path.rglob(name)
+    content = path.read_bytes()
+    path.write_bytes(
+        b"{}" if name == "columns.json" else content[:128] + b"\xff\xff\xff\x7f" * ((len(content) - 128) // 4)
+    )
+
+    def search() -> None:
+        opened = open_index(index.path, EMBEDDINGS, check=False)
+        store = opened.snapshot.store
+        store.search_vector(EMBEDDINGS.embed_query("지진"), 5, filter={"section": "정치"})
+        store.get_by_ids([str(ARTICLES[0].id)])
+
+    with pytest.raises(ValueError, match=r"[Rr]estore a copy or build the index anew"):
+        search()
+
+
+@pytest.mark.fault(
+    5, "Vectors of no numbers were written to a large index, and another number of vectors than of texts."
+)
+@pytest.mark.parametrize("vectors", [np.full((2, 4), np.nan), np.ones((1, 4)), np.ones((3, 4)), np.ones(4)])
+def test_a_segment_takes_one_vector_of_numbers_for_each_document(vectors: Any, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Check the embedding model"), SegmentWriter(tmp_path / "segment") as writer:
+        writer.add([article(1), article(2)], vectors)

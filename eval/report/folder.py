@@ -1,7 +1,6 @@
 """The folder of a report: the page, Markdown, JSON, and TREC's files."""
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from eval.report.page import page
 from eval.report.trec import qrels_lines, question_lines, run_lines
 from eval.results import Results
 from eval.saved import FILE, to_json
+from rag_app.durable_files import write_text
 
 _LONGEST = 100  # of a file's name
 
@@ -54,19 +54,6 @@ def write_output(name: str, text: str) -> None:
         sys.stdout.write(text)
     else:
         write_text(Path(name), text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one step: an interruption leaves what was there before, whole."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:

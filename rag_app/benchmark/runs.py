@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from rag_app.benchmark.log import problem
 from rag_app.benchmark.order import Order, index_label, read_order
+from rag_app.durable_files import write_text
 
 State = Literal["running", "stopping", "finished", "stopped", "failed"]
 
@@ -259,7 +260,7 @@ def _writer(run: Run) -> int | None:
 
 def _write(run: Run) -> None:
     content = {"order": run.order._asdict(), "started": run.started.isoformat(), "resumed": run.resumed}
-    (run.folder / _ORDER).write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
+    write_text(run.folder / _ORDER, json.dumps(content, ensure_ascii=False, indent=1))
 
 
 def _read(path: Path) -> Run | None:

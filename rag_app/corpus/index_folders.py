@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
+from rag_app.durable_files import sync
 from rag_app.generations import MANIFEST, is_index, writing
 from rag_app.korean import normalise
 
@@ -71,6 +72,7 @@ def delete_index(path: Path) -> None:
     _check(path)
     aside = path.with_name(f".deleted-{uuid4().hex}")  # gone in one step, whatever comes between
     path.rename(aside)
+    sync(path.parent)  # before its files go
     for deleted in path.parent.glob(".deleted-*"):  # also what was left when a process was killed over it
         shutil.rmtree(deleted, ignore_errors=deleted != aside)
 

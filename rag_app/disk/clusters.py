@@ -8,6 +8,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_app.disk.array_files import save_faiss
+from rag_app.disk.faiss_files import CLUSTERS, read_faiss
 from rag_app.disk.segments import mask_parameters, one_thread
 
 RECALL = 0.98
@@ -90,12 +92,24 @@ class Clusters:
 
     @classmethod
     def read(cls, form: str, path: Path, *, to_change: bool = False) -> "Clusters":
-        """Open a written index; to change it, all of it is read into memory."""
-        return cls(form, faiss.read_index(str(path), 0 if to_change else faiss.IO_FLAG_MMAP_IFC))
+        """Open a written index; to change it, all of it is read into memory.
+
+        Raises:
+            ValueError: It is damaged, or of another form.
+        """
+        return cls(form, read_faiss(path, CLUSTERS[form], mapped=not to_change))
 
     def write(self, path: Path) -> None:
         """Write the index to a file."""
-        faiss.write_index(self.index, str(path))
+        save_faiss(path, self.index)
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return all rows, list by list."""
+        lists = self.index.invlists
+        sizes = [lists.list_size(number) for number in range(self.index.nlist)]
+        full = ((number, size) for number, size in enumerate(sizes) if size)
+        found = (faiss.rev_swig_ptr(lists.get_ids(number), size).astype(np.int64) for number, size in full)
+        return np.concatenate([np.zeros(0, np.int64), *found])
 
     def add(self, rows: NDArray[np.int64], matrix: NDArray[np.float32]) -> None:
         """Add vectors under new rows."""
@@ -124,6 +138,7 @@ class Clusters:
             mask: Which rows may be found; all if None.
         """
         wanted = k if tuning.depth == 1 else max(2 * k, _NEAREST * tuning.depth)
+        wanted = min(wanted, max(1, self.index.ntotal))
         probes = tuning.probes if mask is None else tuning.filtered
         parameters = mask_parameters(mask, faiss.SearchParametersIVF, nprobe=probes)
         with one_thread():

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rag_app.disk.array_files import save_array
+from rag_app.disk.arrays import read_array
+from rag_app.disk.damage import REMEDY
 from rag_app.filters import Filter, holds
 
 CODES_FILE = "columns.npy"
@@ -49,7 +52,7 @@ class ColumnsBuilder:
         codes = np.full((len(self._codes), self._count), -1, np.int32)
         for row, column in zip(codes, self._codes.values(), strict=True):
             row[: len(column)] = column
-        np.save(folder / CODES_FILE, codes)
+        save_array(folder / CODES_FILE, codes)
         values = {key: [value for _, value in self._values[key]] for key in self._codes}
         record = {"values": values, "dropped": sorted(self._dropped)}
         (folder / VALUES_FILE).write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
@@ -63,12 +66,17 @@ class Columns:
     """
 
     def __init__(self, folder: Path) -> None:
-        record = json.loads((folder / VALUES_FILE).read_text(encoding="utf-8"))
-        self.values: dict[str, list[Any]] = record["values"]
-        self._dropped = frozenset(record["dropped"])
-        self._codes = np.load(folder / CODES_FILE, mmap_mode="r")
+        self._path = folder / CODES_FILE
+        self.values, self._dropped = _read_values(folder / VALUES_FILE)
+        self._codes = read_array(self._path, np.int32, 2)
+        if len(self._codes) != len(self.values):
+            raise ValueError(f"{self._path} holds {len(self._codes)} columns for {len(self.values)} keys. {REMEDY}")
         self._tables: dict[tuple[str, str], NDArray[np.bool_]] = {}
         self._rows = {key: row for row, key in enumerate(self.values)}
+
+    def __len__(self) -> int:
+        """The number of documents."""
+        return int(self._codes.shape[1])
 
     def matches(self, filter: Filter) -> NDArray[np.bool_] | None:
         """Return for each document whether its metadata satisfies a filter; None where that takes the documents."""
@@ -79,7 +87,7 @@ class Columns:
             if key not in self._rows:  # no document has it
                 kept &= holds(None, condition)
             else:
-                kept &= self._table(key, condition)[self._codes[self._rows[key]]]
+                kept &= self._table(key, condition)[self._column(key)]
         return kept
 
     def distinct(self, key: str) -> list[Any] | None:
@@ -93,9 +101,15 @@ class Columns:
         if key not in self._rows:
             return set()
         values = self.values[key]
-        counts = np.bincount(self._codes[self._rows[key]][kept] + 1, minlength=len(values) + 1)
+        counts = np.bincount(self._column(key)[kept] + 1, minlength=len(values) + 1)
         found = (values[code] for code in np.flatnonzero(counts[1:]).tolist())
         return {value for value in found if isinstance(value, str)}
+
+    def _column(self, key: str) -> NDArray[np.int32]:
+        codes: NDArray[np.int32] = self._codes[self._rows[key]]
+        if len(codes) and not -1 <= codes.min() <= codes.max() < len(self.values[key]):
+            raise ValueError(f"{self._path} is damaged: it names values of {key!r} that there are not. {REMEDY}")
+        return codes
 
     def _table(self, key: str, condition: Any) -> NDArray[np.bool_]:
         """Return whether each code's value satisfies a condition; the last is code -1, no value."""
@@ -112,3 +126,18 @@ class Columns:
     def _new_table(self, key: str, condition: Any) -> NDArray[np.bool_]:
         values = (*self.values[key], None)
         return np.fromiter((holds(value, condition) for value in values), np.bool_, len(values))
+
+
+def _read_values(path: Path) -> tuple[dict[str, list[Any]], frozenset[str]]:
+    """Return the distinct values of each key, and the keys that have no column."""
+    try:
+        record = json.loads(path.read_bytes())
+        values, dropped = record["values"], record["dropped"]
+        sound = type(values) is dict and all(type(known) is list for known in values.values())
+        sound = sound and all(isinstance(value, SCALARS) for known in values.values() for value in known)
+        sound = sound and type(dropped) is list and all(type(key) is str for key in dropped)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise ValueError(f"{path} is damaged: it does not name the values of keys. {REMEDY}")
+    return values, frozenset(dropped)

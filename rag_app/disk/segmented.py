@@ -14,11 +14,13 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import ArrayLike, NDArray
 
-from rag_app.disk.clusters import Clusters, Tuning
+from rag_app.disk.arrays import read_array
+from rag_app.disk.clusters import FORMS, Clusters, Tuning
+from rag_app.disk.damage import REMEDY
 from rag_app.disk.id_hashes import hash_ids
 from rag_app.disk.metadata_terms import TermCondition, term_condition
 from rag_app.disk.segments import Segment, SegmentWriter, mask_parameters
-from rag_app.filters import Filter, check_filter
+from rag_app.filters import Filter, check_filter, plain_filter
 from rag_app.vectors import unit_rows
 
 SEGMENTS = "segments"
@@ -176,8 +178,9 @@ class SegmentedDocuments(Mapping[str, Document]):
         """
         if callable(filter):
             return self._match(filter)
+        check_filter(filter)
+        filter = plain_filter(filter)  # whose repr tells all of it, as that of a long array does not
         if (selection := self._selections.get(name := repr(filter))) is None:
-            check_filter(filter)
             selection = self._match(filter)
             if len(self._selections) >= _MOST_SELECTIONS:
                 self._selections = {}
@@ -293,6 +296,18 @@ class SegmentedVectors:
         """Return a question's cosines with some rows."""
         return np.asarray(self._segments.matrix(rows) @ query[0])
 
+    def misses(self) -> bool:
+        """Return whether the clusters hold other rows than those that are not deleted."""
+        return self.clusters is not None and not np.array_equal(np.sort(self.clusters.rows()), self._segments.live())
+
+    def _refine_known(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        self._check_rows(rows)
+        return self.refine(query, rows)
+
+    def _check_rows(self, rows: NDArray[np.int64]) -> None:
+        if len(rows) and rows.max() >= len(self._segments.gone):
+            raise ValueError(f"The clusters are damaged: they name vectors beyond the last. {REMEDY}")
+
     def _compare(
         self, query: NDArray[np.float32], k: int, rows: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -309,7 +324,8 @@ class SegmentedVectors:
             return np.zeros(0, np.int64), np.zeros(0, np.float32)
         if self.clusters is not None and self.tuning is not None and (kept > EXACT_KEPT or kept == len(self)):
             only = None if kept == len(self) else mask  # what is deleted is in no list
-            rows, cosines = self.clusters.search(query, k, self.tuning, self.refine, only)
+            rows, cosines = self.clusters.search(query, k, self.tuning, self._refine_known, only)
+            self._check_rows(rows)
             if len(rows) >= k:
                 return rows, cosines
         found = []
@@ -323,11 +339,15 @@ class SegmentedVectors:
 
 def open_segments(folder: Path) -> Segments:
     """Open the segments of a generation."""
-    parts = tuple(Segment(path) for path in sorted((folder / SEGMENTS).iterdir()))
+    parts = tuple(Segment(path) for path in sorted((folder / SEGMENTS).iterdir()) if path.is_dir())
+    if len({int(part.vectors.d) for part in parts if len(part)}) > 1 or not parts:
+        raise ValueError(f"{folder / SEGMENTS} holds vectors of several dimensions, or none. {REMEDY}")
     path = folder / GONE_FILE
-    gone = np.load(path) if path.exists() else np.zeros(sum(map(len, parts)), np.bool_)
-    if len(gone) != sum(map(len, parts)):
-        raise ValueError(f"{path} tells of {len(gone)} documents, there are {sum(map(len, parts))}. Build it anew.")
+    count = sum(map(len, parts))
+    # A byte that is neither 0 nor 1 counts as 1 here, as nowhere in NumPy.
+    gone = read_array(path, np.bool_).view(np.uint8) != 0 if path.exists() else np.zeros(count, np.bool_)
+    if len(gone) != count:
+        raise ValueError(f"{path} tells of {len(gone)} documents, there are {count}. {REMEDY}")
     return Segments(parts, gone)
 
 
@@ -337,12 +357,24 @@ def open_segmented(folder: Path, details: Mapping[str, Any]) -> tuple[SegmentedD
     Args:
         folder: The generation.
         details: The manifest's ``vectors``: the form, and how wide to search.
+
+    Raises:
+        OSError: A file is missing.
+        ValueError: They are damaged, or do not fit together.
     """
     documents = SegmentedDocuments(open_segments(folder))
-    if details["form"] == "exact":
-        return documents, SegmentedVectors(documents, None, None)
-    tuning = Tuning(**{name: details[name] for name in Tuning._fields})
-    return documents, SegmentedVectors(documents, Clusters.read(details["form"], folder / CLUSTERS_FILE), tuning)
+    vectors = SegmentedVectors(documents, None, None)
+    form = details.get("form")
+    if form == "exact":
+        return documents, vectors
+    tuning: dict[str, Any] = {name: details.get(name) for name in Tuning._fields}
+    counts = [tuning[name] for name in ("lists", "probes", "filtered", "depth", "passages", "changed")]
+    if form not in FORMS or not all(type(count) is int and 0 <= count < 2**40 for count in counts):
+        raise ValueError(f"The manifest does not tell how to search the vectors in {folder}: {details}. {REMEDY}")
+    clusters = Clusters.read(form, folder / CLUSTERS_FILE)
+    if (clusters.index.d, clusters.index.ntotal) != (vectors.dimension, len(documents)):
+        raise ValueError(f"{folder / CLUSTERS_FILE} holds other vectors than {folder / SEGMENTS}. {REMEDY}")
+    return documents, SegmentedVectors(documents, clusters, Tuning(**tuning))
 
 
 def copy_segment(source: Segment, rows: Iterable[int], target: SegmentWriter) -> None:

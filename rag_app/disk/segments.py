@@ -24,13 +24,18 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
+from rag_app.disk.array_files import save_array, save_faiss
+from rag_app.disk.arrays import read_array
+from rag_app.disk.damage import REMEDY
+from rag_app.disk.faiss_files import HALF, read_faiss
 from rag_app.disk.id_hashes import hash_id
 from rag_app.disk.metadata_columns import Columns, ColumnsBuilder
-from rag_app.filters import Filter, matches, texts_of
+from rag_app.filters import Filter, satisfies, texts_of
 
 DOCUMENTS_FILE = "documents.jsonl"
 VECTORS_FILE = "vectors.faiss"
 OFFSETS_FILE = "offsets.npy"
+_HASH_TABLE = {"hashes": np.uint64, "rows": np.uint32}
 _FEW = 4096  # rows that are gathered and multiplied rather than scanned
 
 
@@ -58,9 +63,17 @@ class SegmentWriter:
 
         Raises:
             TypeError: Metadata cannot be written as JSON.
+            ValueError: There are not as many vectors as documents, or of another dimension, or one is not finite.
         """
         if not documents:
             return
+        dimension = matrix.shape[-1] if self._vectors is None else int(self._vectors.d)
+        if matrix.shape != (len(documents), dimension) or not np.isfinite(matrix).all():
+            problem = "that are not all finite" if np.isfinite(matrix).all() is np.False_ else "that do not fit"
+            raise ValueError(
+                f"Got vectors {matrix.shape} {problem} for {len(documents)} documents of {dimension} dimensions. "
+                "Check the embedding model."
+            )
         if self._vectors is None:
             self._vectors = flat_index(matrix.shape[1])
         self._vectors.add(matrix)
@@ -83,12 +96,12 @@ class SegmentWriter:
             self._finish()
 
     def _finish(self) -> None:
-        np.save(self.folder / OFFSETS_FILE, np.frombuffer(self._offsets, np.int64))
+        save_array(self.folder / OFFSETS_FILE, np.frombuffer(self._offsets, np.int64))
         for name, hashes in self._hashes.items():
             order = np.argsort(values := np.array(hashes, np.uint64), kind="stable")
-            np.save(self.folder / f"{name}_hashes.npy", values[order])
-            np.save(self.folder / f"{name}_rows.npy", order.astype(np.uint32))
-        faiss.write_index(self._vectors or flat_index(1), str(self.folder / VECTORS_FILE))
+            save_array(self.folder / f"{name}_hashes.npy", values[order])
+            save_array(self.folder / f"{name}_rows.npy", order.astype(np.uint32))
+        save_faiss(self.folder / VECTORS_FILE, self._vectors or flat_index(1))
         self._columns.write(self.folder)
 
 
@@ -97,18 +110,19 @@ class Segment:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._offsets = np.load(folder / OFFSETS_FILE, mmap_mode="r")
+        self._offsets = read_array(folder / OFFSETS_FILE, np.int64)
         self._hashes = {
-            name: tuple(np.load(folder / f"{name}_{part}.npy", mmap_mode="r") for part in ("hashes", "rows"))
+            name: tuple(read_array(folder / f"{name}_{part}.npy", kind) for part, kind in _HASH_TABLE.items())
             for name in ("id", "doc_id")
         }
         self._columns = Columns(folder)
         with (folder / DOCUMENTS_FILE).open("rb") as file:
             size = (folder / DOCUMENTS_FILE).stat().st_size
             self._lines = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-        self.vectors = faiss.read_index(str(folder / VECTORS_FILE), faiss.IO_FLAG_MMAP_IFC)
-        if not self.vectors.ntotal == len(self) == len(self._hashes["id"][0]):
-            raise ValueError(f"{folder} holds {self.vectors.ntotal} vectors for {len(self)} documents. Build it anew.")
+        self.vectors = read_faiss(folder / VECTORS_FILE, HALF, mapped=True)
+        tables = {len(array) for arrays in self._hashes.values() for array in arrays}
+        if {self.vectors.ntotal, len(self._columns)} | tables != {len(self)}:
+            raise ValueError(f"{folder} holds {self.vectors.ntotal} vectors for {len(self)} documents. {REMEDY}")
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -116,12 +130,11 @@ class Segment:
     def live_articles(self, gone: NDArray[np.bool_]) -> NDArray[np.uint64]:
         """Return the hashes of the doc_ids of the documents that are not deleted; one for each document."""
         hashes, rows = self._hashes["doc_id"]
-        return np.asarray(hashes[~gone[rows]])
+        return np.asarray(hashes[~gone[self._known(rows)]])
 
     def record(self, row: int) -> dict[str, Any]:
         """Return a document's record: ``id``, ``text`` and ``metadata``."""
-        record: dict[str, Any] = json.loads(self._lines[self._offsets[row] : self._offsets[row + 1]])
-        return record
+        return parse_record(self._lines[self._offsets[row] : self._offsets[row + 1]], self.folder / DOCUMENTS_FILE)
 
     def document(self, row: int) -> Document:
         """Return a document."""
@@ -140,20 +153,30 @@ class Segment:
         first, last = (np.searchsorted(known, hashes, side) for side in ("left", "right"))
         for position in np.flatnonzero(last > first).tolist():
             for place in range(first[position], last[position]):
-                yield position, int(order[place])
+                yield position, int(self._known(order[place]))
 
     def keeps(self, hashes: NDArray[np.uint64], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return whether the document whose id has a hash is here, and in a mask over the rows."""
         known, order = self._hashes["id"]
-        places = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-        return np.asarray((known[places] == hashes) & mask[order[places]])
+        first, last = (np.searchsorted(known, hashes, side) for side in ("left", "right"))
+        kept = np.zeros(len(hashes), np.bool_)
+        for more in range(int((last - first).max(initial=0))):  # one id's document may be deleted and added anew
+            here = np.flatnonzero(first + more < last)
+            kept[here] |= mask[self._known(order[first[here] + more])]
+        return kept
+
+    def _known(self, rows: Any) -> Any:
+        """Return rows that a table names, which there must be."""
+        if np.any(rows >= len(self)):
+            raise ValueError(f"{self.folder} is damaged: its tables of ids name documents beyond the last. {REMEDY}")
+        return rows
 
     def matches(self, filter: Filter) -> NDArray[np.bool_]:
         """Return for each document whether its metadata satisfies a filter."""
         found = self._columns.matches(filter)
         if found is None:
             records = map(self.record, range(len(self)))
-            found = np.fromiter((matches(record["metadata"], filter) for record in records), np.bool_, len(self))
+            found = np.fromiter((satisfies(record["metadata"], filter) for record in records), np.bool_, len(self))
         return found
 
     def values(self, key: str) -> list[Any] | None:
@@ -194,7 +217,8 @@ class Segment:
             return rows[best], cosines[best]
         with one_thread():
             scores, found = self.vectors.search(query, min(k, kept), params=mask_parameters(mask))
-        return found[0], scores[0]
+        there = found[0] >= 0  # a damaged vector has no place
+        return found[0][there], scores[0][there]
 
 
 @contextmanager
@@ -213,7 +237,7 @@ def mask_parameters(mask: NDArray[np.bool_] | None, make: Any = faiss.SearchPara
     if mask is None:
         return make(**details) if details else None
     bits = np.packbits(mask, bitorder="little")
-    selector = faiss.IDSelectorBitmap(len(mask), faiss.swig_ptr(bits))
+    selector = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
     parameters = make(sel=selector, **details)
     parameters.bits = bits  # the selector only points to them
     return parameters
@@ -232,3 +256,24 @@ def document_line(document: Document) -> str:
     """
     record = {"id": document.id, "text": document.page_content, "metadata": document.metadata}
     return json.dumps(record, ensure_ascii=False) + "\n"
+
+
+def parse_record(line: bytes, path: Path) -> dict[str, Any]:
+    """Return what `document_line` made a line of: ``id``, ``text`` and ``metadata``.
+
+    Args:
+        line: The line.
+        path: The file it stands in, for messages.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        record = json.loads(line)
+        sound = [type(record[key]) for key in ("id", "text", "metadata")] == [str, str, dict]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise ValueError(f"{path} is damaged: {line[:40]!r} begins no document. {REMEDY}")
+    found: dict[str, Any] = record
+    return found

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from langchain_core.documents import Document
 
 from rag_app.duplicates import near_duplicates_of
+from rag_app.durable_files import write_text
 from rag_app.feedback.entries import Entry
 from rag_app.feedback.store import Feedback
 
@@ -126,9 +127,7 @@ def write_training_data(feedback: Feedback, path: Path) -> int:
     lines = list(training_lines(feedback))
     if not lines:
         raise ValueError(f"{feedback.path} holds no accepted feedback. Review it on the page first.")
-    beside = path.with_name(f"{path.name}.new")
-    beside.write_text("".join(lines), "utf-8")
-    beside.replace(path)
+    write_text(path, "".join(lines))
     return len(lines)
 
 

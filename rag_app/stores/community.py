@@ -1,42 +1,15 @@
 """Importing what ``FAISS.save_local`` of langchain-community saved, without running what is in its pickle."""
 
-import datetime
-import pickle
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
+from rag_app.disk.faiss_files import FLAT, read_faiss
 from rag_app.stores.faiss import FaissStore
-
-
-class _Docstore:
-    """Stands in for the in-memory docstore, so that langchain-community need not be installed."""
-
-    _dict: dict[str, Document]
-
-
-_CLASSES: dict[tuple[str, str], type] = {
-    ("langchain_community.docstore.in_memory", "InMemoryDocstore"): _Docstore,
-    ("langchain.docstore.in_memory", "InMemoryDocstore"): _Docstore,
-    ("langchain_core.documents.base", "Document"): Document,
-    ("langchain.schema.document", "Document"): Document,
-    ("langchain.docstore.document", "Document"): Document,
-    ("datetime", "date"): datetime.date,
-    ("datetime", "datetime"): datetime.datetime,
-}
-
-
-class _Reader(pickle.Unpickler):
-    """Builds documents and nothing else: any other class or function in the file is refused before it is called."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _CLASSES:
-            raise ValueError(f"The file names {module}.{name}, which no index of documents needs. It was not loaded.")
-        return _CLASSES[module, name]
+from rag_app.stores.pickled_documents import check_size, load_pickled
 
 
 def import_community_index(folder: str | Path, embedding: Embeddings, *, index_name: str = "index") -> FaissStore:
@@ -51,30 +24,40 @@ def import_community_index(folder: str | Path, embedding: Embeddings, *, index_n
 
     Raises:
         FileNotFoundError: One of the two files is missing.
-        ValueError: The files hold something else, or do not fit together.
+        ValueError: The files hold something else, do not fit together, or the vectors are of an index that
+            ``from_texts`` and ``from_documents`` do not make.
     """
     vectors_path, documents_path = (Path(folder) / f"{index_name}{suffix}" for suffix in (".faiss", ".pkl"))
     for path in (vectors_path, documents_path):
         if not path.is_file():
             raise FileNotFoundError(f"There is no {path.name} in {folder}. Give the folder that save_local wrote.")
-    with documents_path.open("rb") as file:
-        try:
-            docstore, ids_by_row = _Reader(file).load()
-            saved: dict[str, Document] = docstore._dict
-            rows = sorted(ids_by_row)
-            ids = [ids_by_row[row] for row in rows]
-            documents = [
-                Document(page_content=saved[id_].page_content, metadata=dict(saved[id_].metadata), id=id_)
-                for id_ in ids
-            ]
-        except (pickle.UnpicklingError, AttributeError, EOFError, KeyError, TypeError) as error:
-            raise ValueError(f"{documents_path} holds no documents saved by save_local: {error}") from error
-    index = faiss.read_index(str(vectors_path))
-    if rows != list(range(index.ntotal)):
+    try:
+        documents = _read_documents(documents_path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{documents_path} holds no documents saved by save_local: {error}. It was not loaded.") from (
+            error
+        )
+    index = read_faiss(vectors_path, FLAT)
+    if len(documents) != index.ntotal:
         raise ValueError(
-            f"{vectors_path} holds {index.ntotal} vectors but {documents_path} lists {len(rows)} documents."
+            f"{vectors_path} holds {index.ntotal} vectors but {documents_path} lists {len(documents)} documents."
         )
     store = FaissStore(embedding)
-    if rows:
+    if documents:
         store.add_vectors(documents, np.asarray(index.reconstruct_n(0, index.ntotal), dtype=np.float32))
     return store
+
+
+def _read_documents(content: bytes) -> list[Document]:
+    """Return the documents of a pickle in the order of their vectors."""
+    try:
+        docstore, ids_by_row = load_pickled(content)
+        saved: dict[str, Any] = docstore._dict
+        ids = [ids_by_row[row] for row in range(len(ids_by_row))]
+        parts = [(id_, saved[id_].page_content, saved[id_].metadata) for id_ in ids]
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    check_size([parts], 10 * len(content))
+    if not all(isinstance(metadata, dict) and all(isinstance(key, str) for key in metadata) for *_, metadata in parts):
+        raise ValueError("it has metadata that is none")
+    return [Document(page_content=text, metadata=dict(metadata), id=id_) for id_, text, metadata in parts]

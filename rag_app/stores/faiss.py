@@ -1,8 +1,9 @@
 """A LangChain vector store on FAISS: exact inner product over normalised half-precision vectors."""
 
-import json
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -13,11 +14,11 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from numpy.typing import ArrayLike, NDArray
 
+from rag_app.disk.damage import REMEDY
 from rag_app.disk.segmented import SEGMENTS, SegmentedDocuments, SegmentedVectors, open_segmented
-from rag_app.disk.segments import DOCUMENTS_FILE, VECTORS_FILE, document_line
+from rag_app.disk.segments import DOCUMENTS_FILE, VECTORS_FILE, document_line, parse_record
 from rag_app.filters import Filter, matching_ids, texts_of
 from rag_app.generations import new_generation, open_generation, writing
 from rag_app.vectors import Vectors, unit_rows
@@ -94,6 +95,12 @@ class FaissStore(VectorStore):
         other._state = self._state
         return other
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether approximate search can find every document, as far as can be told without searching."""
+        vectors = self._state.vectors
+        return not (isinstance(vectors, SegmentedVectors) and vectors.misses())
+
     # Writing
 
     def add_texts(
@@ -109,7 +116,7 @@ class FaissStore(VectorStore):
         metadatas = [{} for _ in contents] if metadatas is None else metadatas
         ids = [str(uuid4()) for _ in contents] if ids is None else [id_ or str(uuid4()) for id_ in ids]
         documents = [
-            Document(page_content=text, metadata=dict(metadata), id=id_)
+            Document(page_content=text, metadata=deepcopy(metadata), id=id_)  # the caller may change theirs
             for text, metadata, id_ in zip(contents, metadatas, ids, strict=True)
         ]
         return self.add_vectors(documents, self._embedding.embed_documents(contents)) if documents else []
@@ -118,7 +125,7 @@ class FaissStore(VectorStore):
         """Add documents whose vectors are known, replacing those of the same ids; all or none are added.
 
         Args:
-            documents: Each with an id; of several with one id the last counts.
+            documents: Each with an id; of several with one id the last counts. They are kept, not copied.
             vectors: ``(n, dim)``, of any length; they are normalised here.
 
         Returns:
@@ -149,8 +156,8 @@ class FaissStore(VectorStore):
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return the documents with these ids in the order asked, leaving out unknown ids."""
-        documents = self._state.documents
-        return [documents[id_] for id_ in ids if id_ in documents]
+        found = map(self._state.documents.get, ids)
+        return [_copy(document) for document in found if document is not None]
 
     def search_vector(
         self, vector: ArrayLike, k: int = 4, *, filter: Filter | None = None, ids: Collection[str] | None = None
@@ -181,7 +188,8 @@ class FaissStore(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Return the k nearest documents with their cosines; see `search_vector`."""
         state = self._state
-        return [(state.documents[id_], score) for id_, score in _search(state, embedding, k, filter)]
+        with _there():
+            return [(_copy(state.documents[id_]), score) for id_, score in _search(state, embedding, k, filter)]
 
     def similarity_search_with_score(
         self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
@@ -225,9 +233,10 @@ class FaissStore(VectorStore):
         candidates = [id_ for id_, _ in _search(state, embedding, max(k, fetch_k), filter)]
         if not candidates:
             return []
-        query, vectors = np.asarray(embedding, dtype=np.float32), list(state.vectors.get(candidates))
-        chosen = maximal_marginal_relevance(query, vectors, lambda_mult=lambda_mult, k=k)
-        return [state.documents[candidates[position]] for position in chosen]
+        query = unit_rows(np.asarray(embedding)[np.newaxis])[0]
+        with _there():
+            chosen = _diverse(query, state.vectors.get(candidates), lambda_mult, k)
+            return [_copy(state.documents[candidates[position]]) for position in chosen]
 
     def max_marginal_relevance_search(
         self,
@@ -305,8 +314,9 @@ class FaissStore(VectorStore):
         if (folder / SEGMENTS).is_dir() and vectors is not None:
             store._state = _State(*open_segmented(folder, vectors))
             return store
-        with (folder / DOCUMENTS_FILE).open(encoding="utf-8") as file:
-            records = [json.loads(line) for line in file]
+        path = folder / DOCUMENTS_FILE
+        with path.open("rb") as file:
+            records = [parse_record(line, path) for line in file]
         documents = {r["id"]: Document(page_content=r["text"], metadata=r["metadata"], id=r["id"]) for r in records}
         store._state = _State(documents, Vectors.read(folder / VECTORS_FILE, list(documents)))
         return store
@@ -316,6 +326,41 @@ def _require_id(document: Document) -> str:
     if not document.id:
         raise ValueError(f"A document has no id: {document.page_content[:40]!r}. Give each one, or use add_documents.")
     return document.id
+
+
+@contextmanager
+def _there() -> Iterator[None]:
+    """Raise ValueError where what a search has found is not there."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"The index is damaged: its tables lack {error}, which a search finds. {REMEDY}") from error
+
+
+def _copy(document: Document) -> Document:
+    """Return a document that whoever searched may change."""
+    return Document(page_content=document.page_content, metadata=deepcopy(document.metadata), id=document.id)
+
+
+def _diverse(query: NDArray[np.float32], vectors: NDArray[np.float32], share: float, k: int) -> list[int]:
+    """Return the places of k vectors, chosen one by one for being near to the query and far from those chosen.
+
+    Carbonell and Goldstein, "The Use of MMR", SIGIR 1998. LangChain's function takes no zero vectors, which texts have
+    in which there is nothing to embed.
+
+    Args:
+        query: ``(dim,)``, of length 1 or 0.
+        vectors: ``(n, dim)``, likewise; not empty.
+        share: How much nearness counts, 0 to 1.
+        k: At most this many.
+    """
+    near, between = vectors @ query, vectors @ vectors.T
+    chosen = [int(near.argmax())] if k > 0 else []
+    while 0 < len(chosen) < min(k, len(vectors)):
+        gains = share * near - (1 - share) * between[chosen].max(axis=0)
+        gains[chosen] = -np.inf
+        chosen.append(int(gains.argmax()))
+    return chosen
 
 
 def _in_memory(state: _State) -> tuple[Mapping[str, Document], Vectors]:

@@ -1,0 +1,58 @@
+"""Temporary folders go with their process, however that ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = """
+import sys, time
+from pathlib import Path
+from rag_app.scratch import scratch_folder
+folder = scratch_folder()
+Path(folder.name, "upload").write_text("내용", "utf-8")
+print(folder.name, flush=True)
+if sys.argv[1:] == ["wait"]:
+    time.sleep(60)
+"""
+
+
+def start(temporary: Path, *arguments: str) -> tuple["subprocess.Popen[str]", Path]:
+    """Start a program that makes a folder; return it and the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, *arguments],
+        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(Path(__file__).parents[1])},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        folder = Path(process.stdout.readline().strip())
+    assert folder.is_relative_to(temporary)
+    return process, folder
+
+
+@pytest.mark.fault(1, "Files uploaded to the page stayed in the temporary folder for ever when its process was killed.")
+def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one_uses_is_not(tmp_path: Path) -> None:
+    killed, left = start(tmp_path, "wait")
+    living, used = start(tmp_path, "wait")
+    try:
+        killed.send_signal(signal.SIGKILL)
+        killed.wait()
+        assert (left / "upload").exists()
+        ended, _ = start(tmp_path)
+        ended.wait()
+        assert not left.exists()
+        assert (used / "upload").exists()
+    finally:
+        living.kill()
+        living.wait()
+
+
+def test_nothing_is_left_by_a_process_that_ends(tmp_path: Path) -> None:
+    ended, _ = start(tmp_path)
+    assert ended.wait() == 0
+    assert list(tmp_path.iterdir()) == []
