@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from rag_app.batching import Batcher
-from rag_app.korean import normalise
+from rag_app.korean import normalise, normalise_question
 from rag_app.loaded import Loaded
 from rag_app.models import (
     EMBEDDED,
@@ -95,12 +95,12 @@ class ModelEmbeddings(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a question; those of callers that ask at the same time are made together."""
-        vector: list[float] = self._questions.submit(text).tolist()
+        vector: list[float] = self._questions.submit(normalise_question(text)).tolist()
         return vector
 
     async def aembed_query(self, text: str) -> list[float]:
         """Return the vector of a question; see `embed_query`."""
-        vector: list[float] = (await self._questions.asubmit(text)).tolist()
+        vector: list[float] = (await self._questions.asubmit(normalise_question(text))).tolist()
         return vector
 
     @cached_property

@@ -2,9 +2,13 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 Kind = Literal["static", "sentence-transformer", "transformer", "cross-encoder", "linear-reranker"]
 
@@ -18,6 +22,12 @@ _MODULE_CLASS = re.compile(
     r"(Transformer|StaticEmbedding|Pooling|WeightedLayerPooling|Normalize|Dense|Dropout|LayerNorm|LogitScore)"
 )
 """Router and WordEmbeddings are left out: their own configuration names further classes to import."""
+
+_ACTIVATION = re.compile(r"torch\.nn\.modules\.(activation|linear)\.[A-Z][A-Za-z0-9]*")
+_ACTIVATIONS = frozenset({"activation_fn", "activation_function", "sbert_ce_default_activation_function"})
+_ATTENTIONS = frozenset({"attn_implementation", "_attn_implementation", "_attn_implementation_internal"})
+"""Where configurations name a function that sentence-transformers imports and calls if it is anywhere in torch, and
+code that transformers gets from the Hub if it has a slash."""
 
 _STATIC_PATHS = ("", ".", "0_StaticEmbedding")  # where model2vec looks for a static embedding
 _MODEL_TYPES: dict[str, Kind] = {"SentenceTransformer": "sentence-transformer", "CrossEncoder": "cross-encoder"}
@@ -36,14 +46,19 @@ def check_folder(folder: Path, name: str) -> Kind:
         ValueError: The folder holds no model, or one that is not safe to load.
     """
     for module in _modules(folder):
-        path = PurePosixPath(module["path"])
-        if path.is_absolute() or ".." in path.parts:
-            raise ValueError(f"Model {name!r} is not loaded: its modules.json leaves the folder with {str(path)!r}.")
+        inside = PurePosixPath(module["path"])
+        if inside.is_absolute() or ".." in inside.parts:
+            raise ValueError(f"Model {name!r} is not loaded: its modules.json leaves the folder with {str(inside)!r}.")
         if not _MODULE_CLASS.fullmatch(module["type"]):
             raise ValueError(
                 f"Model {name!r} is not loaded: its modules.json names the class {module['type']!r}, which is not on "
                 "the list of sentence-transformers modules that run no foreign code."
             )
+    for module_folder in module_folders(folder):
+        for path in matching(module_folder, ("*.safetensors",)):
+            _with_tensors(path, lambda tensors: None)
+        for configuration in matching(module_folder, ("*config*.json",)):
+            _check_configuration(configuration, name)
     if _is_linear_reranker(folder):
         if not (folder / COUNTS).is_file():
             raise ValueError(f"{name!r} holds no model: there is no {COUNTS} in {folder}.")
@@ -65,6 +80,25 @@ def check_folder(folder: Path, name: str) -> Kind:
     return _kind(folder, name)
 
 
+def _check_configuration(path: Path, name: str) -> None:
+    """Check everything in a configuration that names code."""
+    parts: list[Any] = [read_json(path)]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += part
+        if not isinstance(part, dict):
+            continue
+        parts += part.values()
+        for key in part.keys() & (_ACTIVATIONS | _ATTENTIONS):
+            value = str(part[key])
+            if "/" in value or ("." in value and key in _ACTIVATIONS and not _ACTIVATION.fullmatch(value)):
+                raise ValueError(
+                    f"Model {name!r} is not loaded: its {path.name} names the code {value!r} as its {key}, which is "
+                    "none of PyTorch's activation functions or attentions."
+                )
+
+
 def _is_linear_reranker(folder: Path) -> bool:
     return not _modules(folder) and read_json(folder / "config.json").get("model_type") == LINEAR_RERANKER
 
@@ -84,7 +118,7 @@ def _kind(folder: Path, name: str) -> Kind:
         return "static"
     if "model_type" not in config:
         raise ValueError(f"{name!r} holds no model: {folder / 'config.json'} does not say its model_type.")
-    classifier = any(name.endswith("ForSequenceClassification") for name in config.get("architectures") or ())
+    classifier = any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ())
     return "cross-encoder" if classifier else "transformer"
 
 
@@ -97,20 +131,36 @@ def _modules(folder: Path) -> list[dict[str, str]]:
     path = folder / "modules.json"
     if not path.exists():
         return []
-    modules = json.loads(path.read_text("utf-8"))
-    if not isinstance(modules, list) or not all(isinstance(m, dict) and {"path", "type"} <= m.keys() for m in modules):
+    modules = _parsed(path)
+    if not isinstance(modules, list) or not all(
+        isinstance(module, dict) and all(isinstance(module.get(key), str) for key in ("path", "type"))
+        for module in modules
+    ):
         raise ValueError(f"{path} is not a list of modules with a path and a type each.")
     return modules
 
 
 def _has_tensor(path: Path, name: str) -> bool:
-    from safetensors import safe_open
+    return path.exists() and name in _with_tensors(path, lambda tensors: tensors.keys())
 
-    if not path.exists():
-        return False
-    with safe_open(path, framework="numpy") as tensors:
-        names: list[str] = tensors.keys()
-        return name in names
+
+def read_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a safetensors file.
+
+    Raises:
+        ValueError: It is none, or damaged.
+    """
+    return _with_tensors(path, lambda tensors: {name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118
+
+
+def _with_tensors(path: Path, read: Callable[[Any], T]) -> T:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            return read(tensors)
+    except (SafetensorError, TypeError, AttributeError) as error:  # also a type of number that NumPy lacks
+        raise ValueError(f"{path} cannot be read as safetensors: {error}. Get the model anew.") from error
 
 
 def matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
@@ -119,6 +169,19 @@ def matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object, empty where there is no such file."""
-    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    """Return a JSON object, empty where there is no such file.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
+    content = _parsed(path) if path.exists() else {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object. Get the model anew.")
     return content
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}. Get the model anew.") from error

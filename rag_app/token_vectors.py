@@ -4,7 +4,6 @@ Read here rather than by model2vec, which takes three times as long over a vocab
 training needs.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
+from rag_app.model_folders import read_json, read_tensors
 from rag_app.word_tokens import WordTokens, splits_at_words
 
 LAYOUTS = (
@@ -62,9 +61,9 @@ def read_token_vectors(folder: Path) -> TokenVectors:
     if not found:
         raise ValueError(f"{folder} holds no static model: it has no {' and '.join(LAYOUTS[0])}.")
     tensors_path, tokenizer_path = (folder / name for name in found[0])
-    tensors = load_file(tensors_path)
+    tensors = read_tensors(tensors_path)
     vectors = next((tensors[name] for name in _TENSORS if name in tensors), None)
-    tokenizer = Tokenizer.from_file(str(tokenizer_path))
+    tokenizer = read_tokenizer(tokenizer_path)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokens = tokenizer.get_vocab_size()
@@ -73,10 +72,27 @@ def read_token_vectors(folder: Path) -> TokenVectors:
         raise ValueError(f"{tensors_path} holds {count} vectors for the {tokens} tokens of {tokenizer_path.name}.")
     rows = tensors.get("mapping", np.arange(tokens)).astype(np.int64)
     weights = tensors.get("weights", np.ones(tokens)).astype(np.float32)
-    parsed = json.loads(tokenizer_path.read_bytes())
+    known = (
+        vectors.ndim == 2 and rows.shape == weights.shape == (tokens,) and 0 <= rows.min() <= rows.max() < len(vectors)
+    )
+    if not known or not np.isfinite(weights).all() or not np.isfinite(vectors).all():
+        raise ValueError(f"{tensors_path} is damaged: it does not hold one vector for each of {tokens} tokens.")
+    parsed = read_json(tokenizer_path)
     return TokenVectors(
         tokenizer, vectors, rows, weights, _unknown(tokenizer, parsed["model"]), splits_at_words(parsed)
     )
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Read a tokenizer.
+
+    Raises:
+        ValueError: It is none, or damaged.
+    """
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # what the library raises has no class of its own
+        raise ValueError(f"{path} cannot be read as a tokenizer: {error}. Get the model anew.") from error
 
 
 def _unknown(tokenizer: Tokenizer, model: Mapping[str, Any]) -> int | None:

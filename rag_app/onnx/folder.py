@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 from filelock import FileLock
 from huggingface_hub.constants import HF_ASSETS_CACHE
 
+from rag_app.model_folders import read_json
 from rag_app.models import OnnxBackend, ResolvedModel, model_fingerprint
 from rag_app.onnx.quality import Quality
 
@@ -71,12 +71,15 @@ def read_export(folder: Path) -> Export | None:
     path = folder / _MANIFEST
     if not path.is_file():
         return None
-    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    content = read_json(path)
     if content.pop("format", None) != _FORMAT:
         return None
-    quality = content.pop("quality")
-    content["inputs"] = tuple(content["inputs"])
-    return Export(**content, quality=None if quality is None else Quality(**quality))
+    try:
+        quality = content.pop("quality")
+        content["inputs"] = tuple(content["inputs"])
+        return Export(**content, quality=None if quality is None else Quality(**quality))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}). Delete {folder}, and the model is exported anew.") from error
 
 
 def write_export(folder: Path, export: Export) -> None:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from rag_app.korean import normalise
 from rag_app.models import ResolvedModel, check_korean
 from rag_app.onnx.folder import GRAPH, TOKENIZER, read_export
+from rag_app.token_vectors import read_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -42,15 +43,13 @@ class OnnxModel:
     """
 
     def __init__(self, folder: Path, *, model: ResolvedModel, threads: int | None = None) -> None:
-        from tokenizers import Tokenizer
-
         export = read_export(folder)
         if export is None:
             raise FileNotFoundError(f"{folder} holds no export of {model.name!r}. Make it with export_model.")
         self.export = export
         self._run = _open_session(folder / GRAPH, model, threads)
-        self._whole = Tokenizer.from_file(str(folder / TOKENIZER))  # for counting, where nothing may be cut
-        self._cut = Tokenizer.from_file(str(folder / TOKENIZER))
+        self._whole = read_tokenizer(folder / TOKENIZER)  # for counting, where nothing may be cut
+        self._cut = read_tokenizer(folder / TOKENIZER)
         if export.window is not None:
             self._cut.enable_truncation(export.window)
         check_korean(lambda text: self._whole.encode(text, add_special_tokens=False).ids, export.unknown, model)
@@ -166,7 +165,12 @@ def _open_session(path: Path, model: ResolvedModel, threads: int | None) -> Call
     options = SessionOptions()
     # Its own default counts cores that a container or taskset forbids, and binds threads to them.
     options.intra_op_num_threads = threads or _usable_cores()
-    session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:  # weights outside of the model's folder are refused by onnxruntime itself
+        session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of many classes, which nobody else raises
+        raise ValueError(
+            f"{path} cannot be loaded: {error}. Delete {path.parent}, and the model is exported anew."
+        ) from error
 
     def run(inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
         [output] = session.run(None, inputs)
