@@ -15,10 +15,16 @@ from rag_app.files.places import PLACES, Part, joined, part_places
 from rag_app.files.reading import ARCHIVE, SUPPORTED_SUFFIXES, LocalReader, Reader
 from rag_app.files.tables import USUAL_COLUMNS
 from rag_app.files.tables import Columns as Columns
+from rag_app.files.unreadable import OverLimitError
 from rag_app.generations import is_index
 from rag_app.korean import normalise
 
 OnError = Callable[[Path, Exception], None]
+
+TITLE_CHARS = 1000
+"""What is longer is no title; and each passage of an article is searched, embedded and stored with its title."""
+_MOST_OVER = 5  # files of an archive that may take more than they should: it may hold thousands of them
+_DEEPEST = 50  # levels of metadata; Python ends at about a thousand, wherever it walks through them
 
 
 class Source(NamedTuple):
@@ -68,10 +74,11 @@ def make_document(text: str | Sequence[Part], /, **metadata: Any) -> Document:
         text: The article, or the parts of a file that make it up: then ``places`` in its metadata says where each
             begins, and `rag_app.passages.split_documents` makes each passage's ``page`` and ``paragraph`` of it.
         metadata: ``title``, ``date``, ``section``, ``source``, ``url`` and whatever else; text in it is normalised,
-            empty values are dropped, dates become ``YYYY-MM-DD`` and what JSON cannot hold becomes text.
+            empty values are dropped, dates become ``YYYY-MM-DD``, a title ends after `TITLE_CHARS` and what JSON cannot
+            hold becomes text.
 
     Raises:
-        ValueError: The text is empty.
+        ValueError: The text is empty, or the metadata is nested without end.
     """
     content = normalise(text if isinstance(text, str) else joined(text))
     if not content:
@@ -82,7 +89,7 @@ def make_document(text: str | Sequence[Part], /, **metadata: Any) -> Document:
     if "path" in clean:  # not normalised: the name of a file in decomposed Hangul opens only as it is spelt
         clean["path"] = str(metadata["path"]).encode(errors="replace").decode()
     if "title" in clean:
-        clean["title"] = " ".join(str(clean["title"]).split())
+        clean["title"] = " ".join(str(clean["title"]).split())[:TITLE_CHARS].rstrip()
     if "date" in clean:
         clean["date"] = iso_date(str(clean["date"]))
     doc_id = document_id(content)
@@ -177,10 +184,14 @@ def read_files(source: Source, columns: Columns, reader: Reader) -> Iterator[Fil
     except (OSError, ValueError) as error:
         yield FileResult(source.name, [], error)
         return
+    over = 0
     for file in files:
         try:
+            if over == _MOST_OVER:
+                raise ValueError(f"{file.name}: {over} files before it took too much. Pack it anew without those")
             result = FileResult(file.name, list(read_articles(file, columns, reader)), None)
         except (OSError, ValueError) as error:
+            over += isinstance(error.__cause__, OverLimitError)
             result = FileResult(file.name, [], error)
         yield result
 
@@ -201,7 +212,8 @@ def find_sources(source: Source, reader: Reader) -> list[Source]:
         Source(source.path, f"{source.name}/{name}", f"{source.origin}/{name}", number) for number, name in members
     ]
     if not (known := [file for file in files if file.suffix in SUPPORTED_SUFFIXES]):
-        raise ValueError(f"{source.name}: holds no file of a known format ({', '.join(SUPPORTED_SUFFIXES)})")
+        formats = ", ".join(SUPPORTED_SUFFIXES)
+        raise ValueError(f"{source.name}: holds no file of a known format ({formats}). Pack some of these")
     return known
 
 
@@ -224,16 +236,18 @@ def read_articles(file: Source, columns: Columns, reader: Reader) -> Iterator[Do
         raise ValueError(f"{file.name}: {error}{remedy}") from error
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: Any, depth: int = 0) -> Any:
     """Return a value that JSON and UTF-8 can hold."""
+    if depth > _DEEPEST:
+        raise ValueError(f"nests its metadata more than {_DEEPEST} deep. Flatten it")
     if callable(plain := getattr(value, "tolist", None)):  # numpy's numbers and arrays; its floats are Python's too
         value = plain()
     if isinstance(value, str):
         return normalise(value)
     if isinstance(value, dict):
-        return {normalise(str(key)): _clean(item) for key, item in value.items()}
+        return {normalise(str(key)): _clean(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(item) for item in value]
+        return [_clean(item, depth + 1) for item in value]
     if isinstance(value, float | int) or value is None:
         return None if isinstance(value, float) and not math.isfinite(value) else value
     return str(value)

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from rag_app.by_word import morphemes_by_word
 from rag_app.documents import searchable_text
 from rag_app.extractive import QUESTION_WORDS
-from rag_app.korean import analyzer, normalise
+from rag_app.korean import analyzer, normalise, normalise_question
 
 MIN_EVIDENCE = 0.4
 """Below this the answer is a refusal. Set by hand from the error rates of several thresholds in ``finetune/LOG.md``."""
@@ -72,7 +72,7 @@ def evidence_score(question: str, documents: Sequence[Document], *, weights: Evi
 
 def gather_evidence(question: str, documents: Sequence[Document]) -> Evidence:
     """Return the best of each kind of evidence among documents whose metadata has ``stages``."""
-    texts = (question, *(searchable_text(document) for document in documents))
+    texts = (normalise_question(question), *(searchable_text(document) for document in documents))
     words, *found = map(set, morphemes_by_word(analyzer())(list(map(normalise, texts))))
     asked = words - QUESTION_WORDS
     shares = [len(asked & words) / len(asked) for words in found] if asked else [0.0]
@@ -89,7 +89,7 @@ def missing_words(question: str, documents: Sequence[Document]) -> list[str]:
 
     Verbs are left out: to say that no article has the "opened" of "when was it opened" would tell nobody anything.
     """
-    words = [word for part in normalise(question).split() if (word := _AROUND_WORD.sub("", part))]
+    words = [word for part in normalise_question(question).split() if (word := _AROUND_WORD.sub("", part))]
     asked = [set(units) - QUESTION_WORDS for units in analyzer().morphemes_batch(words, _NAMING_TAGS)]
     texts = [normalise(searchable_text(document)) for document in documents]
     found = set(chain.from_iterable(morphemes_by_word(analyzer())(texts)))

@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-from rag_app.korean import Sentence, analyzer, bigrams, normalise
+from rag_app.korean import Sentence, analyzer, bigrams, normalise_question
 
 MIN_SENTENCES, MAX_SENTENCES = 2, 3
 """The best sentence often only restates the question, so a second one is always quoted."""
@@ -109,14 +109,15 @@ def rank_sentences(
             about, while the question alone tells whether a time or a number is asked for.
         weights: See `SentenceWeights`.
     """
-    asked = {normalise(question): 1.0} | ({normalise(context): CONTEXT_WEIGHT} if context else {})
-    found = find_candidates(normalise(question), documents)
+    question, context = normalise_question(question), normalise_question(context)
+    asked = {question: 1.0} | ({context: CONTEXT_WEIGHT} if context else {})
+    found = find_candidates(question, documents)
     if not found.sentences:
         return []
     scores = found.features @ np.asarray(weights)
     if context:
         about = weights._replace(time=0.0, number=0.0, rank=0.0)
-        scores += CONTEXT_WEIGHT * (find_candidates(normalise(context), documents).features @ np.asarray(about))
+        scores += CONTEXT_WEIGHT * (find_candidates(context, documents).features @ np.asarray(about))
     order = np.argsort(-scores, kind="stable")
     if embeddings is not None and weights.cosine:
         order = order[:_SHORTLIST]

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from rag_app.documents import load_documents
+from rag_app.documents import Columns, Source, load_documents, read_files
 from rag_app.files import archives
+from rag_app.files.loaders.records import Record
 from rag_app.files.parsing import FileReader
+from rag_app.files.unreadable import OverLimitError
 from tests.office_files import write_broken, write_hwpx, write_zip, write_zip_of
 
 RAIN = "기상청은 주말에 전국에 비가 온다고 예보했다."
@@ -129,3 +131,45 @@ def test_archives_in_a_folder_are_read_with_its_files(tmp_path: Path) -> None:
     write_zip_of(tmp_path / "a.zip", {"a.txt": RAIN.encode(), "b.txt": VOTE.encode()})
     write_hwpx(tmp_path / "b.hwpx", "", [RAIN])
     assert [document.page_content for document in load_documents(tmp_path)] == [RAIN, VOTE]
+
+
+@pytest.mark.fault(5, "A zip archive with a file without a name ended the reading with an IndexError.")
+def test_a_file_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = write_zip_of(tmp_path / "a.zip", {"a.txt": RAIN.encode(), "x": VOTE.encode()})
+    content = path.read_bytes()
+    for signature, at in ((b"PK\3\4", 26), (b"PK\1\2", 28)):
+        place = content.rindex(signature)
+        name = place + (30 if at == 26 else 46)
+        content = content[: place + at] + b"\0\0" + content[place + at + 2 : name] + content[name + 1 :]
+    end = content.rindex(b"PK\5\6")
+    directory = content.index(b"PK\1\2")
+    content = content[: end + 12] + (end - directory).to_bytes(4, "little") + directory.to_bytes(4, "little") + b"\0\0"
+    path.write_bytes(content)
+    assert [document.page_content for document in load_documents(path)] == [RAIN]
+
+
+@pytest.mark.fault(5, "A damaged zip archive was told as 'Invalid argument', without what to do about it.")
+def test_a_file_whose_place_is_not_in_the_archive_is_told(tmp_path: Path) -> None:
+    path = write_zip_of(tmp_path / "a.zip", {"a.txt": RAIN.encode(), "b.txt": VOTE.encode()})
+    content = path.read_bytes()
+    end = content.rindex(b"PK\5\6")
+    offset = int.from_bytes(content[end + 16 : end + 20], "little") + 50  # so that all seems to begin before the file
+    path.write_bytes(content[: end + 16] + offset.to_bytes(4, "little") + content[end + 20 :])
+    with pytest.raises(ValueError, match=r"damaged in its archive\. Pack it again"):
+        list(load_documents(path))
+
+
+@pytest.mark.fault(5, "A zip archive of a thousand files that each take all the time they may was read to its end.")
+def test_an_archive_whose_files_take_too_much_is_given_up(tmp_path: Path) -> None:
+    class Slow:
+        def members(self, path: Path) -> list[archives.Member]:
+            return [archives.Member(number, f"{number}.txt") for number in range(100)]
+
+        def records(self, path: Path, suffix: str, columns: Columns, member: int | None = None) -> list[Record]:
+            asked.append(member)
+            raise OverLimitError("reading it took more than 10 seconds. Split it")
+
+    asked: list[int | None] = []
+    results = list(read_files(Source(tmp_path, "a.zip", "a.zip"), Columns(), Slow()))
+    assert (len(results), asked) == (100, [0, 1, 2, 3, 4])
+    assert str(results[-1].error) == "a.zip/99.txt: 5 files before it took too much. Pack it anew without those"

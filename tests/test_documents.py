@@ -1,4 +1,5 @@
 import json
+import time
 import unicodedata
 from datetime import date
 from pathlib import Path
@@ -11,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from pypdf import PdfReader, PdfWriter
 
-from rag_app.documents import Columns, document_id, iso_date, load_documents, make_document
+from rag_app.documents import TITLE_CHARS, Columns, document_id, iso_date, load_documents, make_document
 from rag_app.files.tables import USUAL_COLUMNS
 from rag_app.index import build_index
 from tests.office_files import WRITERS, write_broken, write_docx, write_pdf
@@ -82,9 +83,70 @@ def test_text_is_read_in_each_korean_encoding(tmp_path: Path) -> None:
         assert load_one(path).page_content == RAIN
     path.write_text("똠방각하", encoding="cp949")  # not in EUC-KR
     assert load_one(path).page_content == "똠방각하"
-    path.write_bytes(RAIN.encode("utf-16"))
+    path.write_bytes(b"\xff" + RAIN.encode())
     with pytest.raises(ValueError, match=r"a\.txt: its encoding is neither UTF-8 nor CP949"):
         load_one(path)
+
+
+@pytest.mark.fault(5, "A text in UTF-16 or UTF-32, as Windows and Excel save it, was refused in spite of its mark.")
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "iso2022_kr"])
+def test_text_is_read_in_encodings_that_say_what_they_are(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text(RAIN, encoding=encoding)
+    assert load_one(path).page_content == RAIN
+
+
+@pytest.mark.fault(5, "Chinese text was taken for Korean in CP949, and indexed as nonsense.")
+def test_text_that_makes_no_sense_in_cp949_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("专家认为未来几年", encoding="gb18030")
+    with pytest.raises(ValueError, match="its encoding is neither"):
+        load_one(path)
+
+
+@pytest.mark.fault(5, "Of two columns with the same name the first was lost.")
+def test_columns_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"본문,본문,본문 2,,본문\n{RAIN},둘,셋,넷,다섯\n", "utf-8")
+    document = load_one(path)
+    assert document.page_content == RAIN
+    assert {"둘", "셋", "다섯"} <= set(document.metadata.values())
+
+
+@pytest.mark.fault(5, "Deeply nested metadata ended the command with a RecursionError instead of being refused.")
+def test_metadata_nested_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"text": "{RAIN}", "a": {"[" * 900}{"]" * 900}}}', "utf-8")
+    with pytest.raises(ValueError, match=r"a\.jsonl: nests its metadata more than 50 deep\. Flatten it"):
+        load_one(path)
+
+
+@pytest.mark.fault(5, "A heading of 200,000 spaces and number signs took more than a minute to read.")
+def test_a_heading_is_found_in_time_that_grows_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    path.write_text(f"# 비{' #' * 100_000}x{' #' * 100_000}\n{RAIN}", "utf-8")
+    started = time.process_time()
+    assert load_one(path).metadata["title"].startswith("비 # #")
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.fault(5, "A title of a megabyte was stored, searched and embedded with every passage of its article.")
+def test_a_title_ends_somewhere() -> None:
+    assert len(make_document(RAIN, title="가" * 10_000).metadata["title"]) == TITLE_CHARS
+
+
+@pytest.mark.fault(5, "A row or line of half a gigabyte was read into memory whole, and several times over.")
+def test_a_row_that_never_ends_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag_app.files.tables.MAX_ROW", 100)
+    endless = "가\n" * 99
+    for name, content in {"a.csv": f'본문\n"{endless}', "a.jsonl": f'{{"text": "{"가" * 99}"}}'}.items():
+        (tmp_path / name).write_text(content, "utf-8")
+        with pytest.raises(ValueError, match="its row has more than 100 characters"):
+            load_one(tmp_path / name)
+    monkeypatch.setattr("rag_app.files.loaders.plain.MAX_BYTES", 10)
+    (tmp_path / "a.txt").write_text(RAIN, "utf-8")
+    with pytest.raises(ValueError, match=r"a text is read up to 10\. Split it"):
+        load_one(tmp_path / "a.txt")
 
 
 def test_a_document_knows_its_files_path_as_it_is_spelt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +347,7 @@ def broken_files(folder: Path) -> dict[str, str]:
         "number.jsonl": "line 2: column 'text' holds a int, not text",
         "list.jsonl": "line 1: want a JSON object, got a list",
         "deep.json": "not JSON",
-        "object.json": "want a list of objects, or the KLUE-MRC / KorQuAD layout",
+        "object.json": "neither a list of objects nor the KLUE-MRC / KorQuAD layout",
         "layout.json": "record 1: not the KLUE-MRC / KorQuAD layout",
         "blank.csv": "holds no text",
         "word.docx": "cannot be read as a Word document",

@@ -225,7 +225,7 @@ def test_a_plan_of_the_government_is_read_as_it_is_printed() -> None:
     assert lines[:3] == ["디지털 정부혁신 추진계획", "2019. 10. 29.", "관계부처 합동"]
     assert "공공부문 자기정보 다운로드 서비스 개시 포털 구축 행안부" in lines  # a row of the schedule
     # Its table of contents names pages 1, 2, 4 and 8; cover and contents are two sheets before them.
-    sheets = {"Ⅰ. 개 요": 3, "Ⅱ. 디지털 정부혁신 추진계획": 4, "Ⅲ. 추진체계 및 일정": 6}
+    sheets = {"I. 개 요": 3, "II. 디지털 정부혁신 추진계획": 4, "III. 추진체계 및 일정": 6}
     sheets["붙임 디지털 정부혁신 우선 추진과제(상세)"] = 10
     places = {line: part for start, part in document.metadata["places"] for line in [text[start:].partition("\n")[0]]}
     assert {line: places[line]["page"] for line in sheets} == sheets

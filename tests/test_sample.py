@@ -11,7 +11,7 @@ import pytest
 from langchain_core.documents import Document
 
 from rag_app.data import load_retrieval_data, sample_documents, sources
-from rag_app.korean import analyzer
+from rag_app.korean import analyzer, normalise
 
 SPLITS = ("train", "validation")
 COLUMNS = {
@@ -87,8 +87,8 @@ def test_questions_have_the_columns_of_klue_and_ids_of_their_own(questions: list
 def test_every_context_is_an_article(articles: list[Document], questions: list[dict[str, Any]]) -> None:
     by_text = {article.page_content: article.metadata for article in articles}
     for row in questions:
-        article = by_text[row["context"]]
-        assert (row["title"], row["news_category"], row["source"]) == (
+        article = by_text[normalise(row["context"])]
+        assert (normalise(row["title"]), row["news_category"], row["source"]) == (
             article["title"], article["section"], article["source"]
         )  # fmt: skip
 
@@ -132,7 +132,7 @@ def test_training_and_validation_share_no_article_and_no_event(
     articles: list[Document], rows: dict[str, list[dict[str, Any]]]
 ) -> None:
     events = {article.page_content: article.metadata["event"] for article in articles}
-    train, validation = ({row["context"] for row in rows[split]} for split in SPLITS)
+    train, validation = ({normalise(row["context"]) for row in rows[split]} for split in SPLITS)
     assert train
     assert validation
     assert not train & validation

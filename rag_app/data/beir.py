@@ -9,7 +9,8 @@ from langchain_core.documents import Document
 
 from rag_app.data.records import Question, RetrievalData
 from rag_app.documents import make_document
-from rag_app.files.tables import jsonl_rows, text_encoding
+from rag_app.files.encodings import text_encoding
+from rag_app.files.tables import jsonl_rows
 from rag_app.korean import normalise
 
 _QRELS: dict[str, tuple[str, ...]] = {

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rag_app.data.sources import klue_rows, split_files
-from rag_app.files.tables import ROWS, Row, text_encoding
+from rag_app.files.encodings import text_encoding
+from rag_app.files.tables import ROWS, Row
 from rag_app.korean import normalise
 
 MAX_SCORE = 5.0

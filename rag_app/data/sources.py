@@ -7,7 +7,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from rag_app.files.tables import ROWS, Row
-from rag_app.hub import check_dataset
+from rag_app.hub import cached_only, check_dataset
 from rag_app.korean import normalise
 
 _SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
@@ -51,8 +51,7 @@ def klue_rows(configuration: str, split: str) -> Iterator[Row]:
         otherwise = ", or 'sample' for the bundled news" if configuration == "mrc" else ""
         raise ConnectionError(
             f"Cannot get klue/klue ({name}) from the Hugging Face Hub: {normalise(str(error))}. Give a local copy of "
-            f"its json file (klue-{configuration}-v1.1_dev.json){otherwise}; with a copy in the cache set "
-            "HF_HUB_OFFLINE=1"
+            f"its json file (klue-{configuration}-v1.1_dev.json){otherwise}; {cached_only()}"
         ) from error
     for number, values in enumerate(rows, start=1):
         yield Row(f"record {number}", dict(values))

@@ -15,7 +15,7 @@ from rag_app.extractive import cosines
 from rag_app.filters import Filter, matching_ids
 from rag_app.fusion import adaptive_shares
 from rag_app.index import Index, Snapshot
-from rag_app.korean import analyzer, normalise
+from rag_app.korean import analyzer, normalise_question
 from rag_app.question_dates import find_dates
 from rag_app.reranking.early_stop import to_logits
 from rag_app.reranking.matching import FEATURES
@@ -197,7 +197,7 @@ def _cosine_by_word(question: str, passage: Document, index: Index) -> list[floa
     if not isinstance(embeddings, StaticEmbeddings) or passage.id not in store.documents:
         return []
     model = embeddings.token_vectors
-    text = normalise(question)
+    text = normalise_question(question)
     encoding = model.tokenizer.encode(text, add_special_tokens=False)
     known = [(id_, start, end) for id_, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)]
     tokens = np.array([id_ for id_, *_ in known if id_ != model.unknown], np.int64)
@@ -239,7 +239,7 @@ def _fusion(
     if derived and values["dense"] != values["lexical"]:
         dense = (plain - values["lexical"]) / (values["dense"] - values["lexical"])
         shares = {"lexical": 1.0 - dense, "dense": dense}
-    dates = [found.text for found in find_dates(normalise(question), date.today())] if timely else []
+    dates = [found.text for found in find_dates(normalise_question(question), date.today())] if timely else []
     parts = [Contribution(stage, values[stage], share) for stage, share in shares.items()]
     return FusionMatch(found["score"], parts, best, derived, timely, dates)
 

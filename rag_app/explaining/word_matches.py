@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from rag_app.extractive import QUESTION_WORDS
-from rag_app.korean import bigrams, normalise
+from rag_app.korean import bigrams, normalise_question
 from rag_app.lexical import FIELDS, Analysis, LexicalIndex
 
 Span = tuple[int, int]
@@ -73,7 +73,7 @@ def match_words(
         weights: How much each analysis counts.
     """
     scores = lexical.unit_scores(question, id_, weights=weights)
-    words = normalise(question).split()
+    words = normalise_question(question).split()
     units = {field: _by_word(lexical.analyses[field], words) for field in weights if weights[field]}
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for field, of_words in units.items():

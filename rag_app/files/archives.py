@@ -1,6 +1,8 @@
 """Zip archives of strangers: opened within bounds, their members read one at a time."""
 
+import errno
 import shutil
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -43,8 +45,12 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     """
     archive = zipfile.ZipFile(path)
     entries = archive.infolist()
+    packed = path.stat().st_size
+    if any(entry.compress_size > packed for entry in entries):  # as much memory would be asked for
+        archive.close()
+        raise zipfile.BadZipFile("a file in it is longer than the archive")
     size = sum(entry.file_size for entry in entries)
-    too_much = size > MAX_BYTES or size > max(_SMALL, MAX_RATIO * path.stat().st_size)
+    too_much = size > MAX_BYTES or size > max(_SMALL, MAX_RATIO * packed)
     if too_much or len(entries) > MAX_MEMBERS:
         archive.close()
         raise UnreadableError(
@@ -57,7 +63,8 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 def list_members(archive: zipfile.ZipFile) -> list[Member]:
     """Return the files of an archive, without folders, hidden files and what macOS adds."""
     entries = enumerate(archive.infolist())
-    members = [Member(number, _name(entry)) for number, entry in entries if not entry.is_dir()]
+    named = ((number, entry) for number, entry in entries if entry.filename)
+    members = [Member(number, _name(entry)) for number, entry in named if not entry.is_dir()]
     return [member for member in members if not _is_hidden(member.name)]
 
 
@@ -66,13 +73,16 @@ def extracted(archive: zipfile.ZipFile, number: int) -> Iterator[Path]:
     """Give a member as a temporary file, which has nothing of the member's name.
 
     Raises:
-        UnreadableError: Its name leads out of the archive, it is encrypted, packed in an unusual way, or broken.
+        UnreadableError: Its name leads out of the archive, it is a link, encrypted, packed in an unusual way, or
+            broken.
     """
     entry = archive.infolist()[number]
     if PurePosixPath(entry.filename).is_absolute() or ".." in PurePosixPath(entry.filename).parts:
         raise UnreadableError("its name leads out of the archive. Pack the files again from their folder")
     if entry.flag_bits & _LOCKED:
         raise UnreadableError("this file is encrypted. Pack it again without a password")
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        raise UnreadableError("this is a link to another file. Pack the file itself")
     if entry.compress_type not in _METHODS:
         raise UnreadableError("this file is packed in an unusual way. Pack it again as a plain zip archive")
     with tempfile.TemporaryDirectory(prefix="rag-app-") as folder:
@@ -80,7 +90,9 @@ def extracted(archive: zipfile.ZipFile, number: int) -> Iterator[Path]:
         try:
             with archive.open(entry) as source, file.open("wb") as target:
                 shutil.copyfileobj(source, target)
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # it names no place in the archive
+                raise
             raise UnreadableError("this file is damaged in its archive. Pack it again") from error
         yield file
 
@@ -89,7 +101,7 @@ def _name(entry: zipfile.ZipInfo) -> str:
     """Return a member's name; Korean Windows writes CP949 where the standard wants UTF-8 to be announced."""
     if entry.flag_bits & _UTF8:
         return entry.filename
-    for encoding in ("utf-8", "cp949"):  # in the order of `rag_app.files.tables.text_encoding`
+    for encoding in ("utf-8", "cp949"):  # in the order of `rag_app.files.encodings.text_encoding`
         try:
             return entry.orig_filename.encode("cp437").decode(encoding)
         except UnicodeError:

@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from rag_app.files.encodings import without_mark
 from rag_app.files.tables import ROWS, find_column
 
 HEAD = 1 << 20
@@ -32,6 +33,7 @@ def unclear_columns(head: bytes, suffix: str, *, whole: bool) -> UnclearColumns 
     """
     if suffix not in ROWS or (suffix == ".json" and not whole):
         return None
+    head = without_mark(head)
     if not whole:
         head = head[: head.rfind(b"\n") + 1]
     with TemporaryDirectory(prefix="korean-rag-") as folder:

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any, NamedTuple, cast
 
 from rag_app.files.parsing_worker import BUFFER, DONE, ITEM, TOO_LARGE, UNREADABLE
-from rag_app.files.unreadable import UnreadableError
+from rag_app.files.unreadable import OverLimitError, UnreadableError
+from rag_app.secret_words import public_environment
 
 _WORKER = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -55,7 +56,12 @@ class ParserProcess:
         # Its modules come from where ours do.
         command = [sys.executable, "-c", _WORKER, json.dumps(sys.path), loaders, self._scratch.name, *map(str, limits)]
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and code of ours
-            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, bufsize=BUFFER
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=subprocess.DEVNULL,
+            bufsize=BUFFER,
+            env=public_environment(),  # a file that takes the child over finds no key there
         )
         self._requests, self._answers = cast(IO[bytes], self._process.stdin), cast(IO[bytes], self._process.stdout)
         try:
@@ -110,7 +116,9 @@ class ParserProcess:
             self.kill()
         if end == DONE:
             return items
-        raise UnreadableError(why or self._reason(end))
+        if end == UNREADABLE:
+            raise UnreadableError(why)
+        raise OverLimitError(self._reason(end))
 
     def _converse(self, request: str) -> tuple[list[Any], str, str]:
         """Return the items of the answer, how it ended, and the reason if it gives one."""

@@ -17,6 +17,7 @@ from rag_app.files.reading import ARCHIVE, LocalReader
 from rag_app.files.reading import PLAIN_SUFFIXES as PLAIN_SUFFIXES
 from rag_app.files.reading import SUPPORTED_SUFFIXES as SUPPORTED_SUFFIXES
 from rag_app.files.tables import USUAL_COLUMNS, Columns
+from rag_app.tracing import span
 
 USUAL_LIMITS = Limits()
 
@@ -98,7 +99,8 @@ class FileReader:
             self._process = ParserProcess(self._limits, self._loaders)
             if self._closings != closings:  # while it was starting, which takes a second
                 self._process.kill()
-        return self._process.ask(method, str(path), *arguments)
+        with span("parse", bytes=path.stat().st_size):
+            return self._process.ask(method, str(path), *arguments)
 
 
 def path_text(path: str | Path) -> str:

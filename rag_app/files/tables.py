@@ -2,12 +2,14 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
+from rag_app.files.encodings import text_encoding
 from rag_app.korean import normalise
 
 USUAL_NAMES: dict[str, tuple[str, ...]] = {
@@ -36,8 +38,11 @@ USUAL_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Under which names, lower-cased, a column is taken for each field when none is given; the first one present wins."""
 
-_ENCODINGS = ("utf-8-sig", "cp949")
-_MAX_CELL = 2**31 - 1  # what a C long holds on every platform; csv's own limit is 131,072 characters
+MAX_ROW = 16 * 1024**2
+"""The most characters that a row has, which is a book or two; what is longer is no row, or meant to fill the memory."""
+MAX_COLUMNS = 10_000
+MAX_WHOLE = 256 * 1024**2
+"""The most bytes of a json file, which is read whole and takes several times as much memory."""
 
 
 class Columns(NamedTuple):
@@ -61,37 +66,25 @@ class Row(NamedTuple):
     values: dict[str, Any]
 
 
-def text_encoding(path: Path) -> str:
-    """Return the encoding of a text file: UTF-8, with a byte order mark or without, else CP949 (which holds EUC-KR).
-
-    UTF-8 is tried first because Korean UTF-8 is hardly ever valid CP949, and CP949 hardly ever valid UTF-8.
-
-    Raises:
-        ValueError: The file is neither.
-    """
-    for encoding in _ENCODINGS:
-        try:
-            with path.open(encoding=encoding) as file:
-                while file.read(1 << 20):
-                    pass
-        except UnicodeDecodeError:
-            continue
-        return encoding
-    raise ValueError("its encoding is neither UTF-8 nor CP949 (EUC-KR). Save it as UTF-8")
-
-
 def csv_rows(path: Path, delimiter: str = ",") -> Iterator[Row]:
     """Yield the rows of a csv file with a header; blank lines are passed over, missing last cells are empty.
 
+    Of columns with the same name the second is called ``name 2``, and so on.
+
     Raises:
-        ValueError: Quotes do not close, or a row has more cells than the header; names the line.
+        ValueError: Quotes do not close, or a row has more cells than the header, or is too long; names the line.
     """
-    csv.field_size_limit(_MAX_CELL)
+    csv.field_size_limit(MAX_ROW)  # its own limit is 131,072 characters
     with path.open(encoding=text_encoding(path), newline="") as file:
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        lines = _Lines(file)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         try:
-            header = [normalise(name) for name in next(reader, [])]
+            header = next(filter(any, reader), [])
+            _check_columns(f"line {reader.line_num}", len(header))
+            header = _distinct(header)
             for cells in reader:
+                lines.row = 0
+                _check_columns(f"line {reader.line_num}", len(cells))
                 if any(cells[len(header) :]):
                     wrong = f"line {reader.line_num}: {len(cells)} cells under {len(header)} column names"
                     raise ValueError(f"{wrong}. Put cells that hold the delimiter in quotes")
@@ -111,10 +104,12 @@ def jsonl_rows(path: Path) -> Iterator[Row]:
     """Yield the objects of a file with one JSON object on each line; blank lines are passed over.
 
     Raises:
-        ValueError: A line is not a JSON object; names the line.
+        ValueError: A line is not a JSON object, or too long; names the line.
     """
     with path.open(encoding=text_encoding(path)) as file:
-        for number, line in enumerate(file, start=1):
+        lines = _Lines(file)
+        for number, line in enumerate(lines, start=1):
+            lines.row = 0
             if line.strip():
                 yield _row(f"line {number}", _parse_json(line, f"line {number}: "))
 
@@ -126,12 +121,17 @@ def json_rows(path: Path) -> Iterator[Row]:
     ``news_category``, ``source``) beside it; a paragraph without questions is a row of its own.
 
     Raises:
-        ValueError: The file is not JSON, or has neither layout.
+        ValueError: The file is not JSON, has neither layout, or is larger than `MAX_WHOLE`.
     """
+    if (size := path.stat().st_size) > MAX_WHOLE:
+        raise ValueError(f"it has {size:,} bytes, and json is read up to {MAX_WHOLE:,}. Save it as jsonl, or split it")
     content = _parse_json(path.read_text(encoding=text_encoding(path)))
     records = content.get("data") if isinstance(content, dict) else content
     if not isinstance(records, list):
-        raise ValueError("want a list of objects, or the KLUE-MRC / KorQuAD layout with a list under 'data'")
+        raise ValueError(
+            "it holds neither a list of objects nor the KLUE-MRC / KorQuAD layout with a list under 'data'. "
+            "Write it as one of them"
+        )
     for number, record in enumerate(records, start=1):
         row = _row(f"record {number}", record)
         yield from _questions(row) if "paragraphs" in row.values else [row]
@@ -203,9 +203,57 @@ def _find_columns(names: tuple[str, ...], columns: Columns, check: bool) -> dict
     return {field: name for field, name in found.items() if name is not None}
 
 
+class _Lines(Iterator[str]):
+    """The lines of a file.
+
+    Attributes:
+        row: How many characters have been read; whoever reads sets it back to 0 where a row begins.
+
+    Raises:
+        ValueError: A row does not end; names the line.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._number = 0
+        self.row = 0
+
+    def __next__(self) -> str:
+        line = self._file.readline(MAX_ROW + 1)
+        if not line:
+            raise StopIteration
+        self._number += 1
+        self.row += len(line)
+        if self.row > MAX_ROW:
+            wrong = f"line {self._number}: its row has more than {MAX_ROW:,} characters"
+            raise ValueError(f"{wrong}. Close its quotes, or split it")
+        return line
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    """Return the names of columns, normalised, with a number behind those that come again; those without one as ""."""
+    distinct: list[str] = []
+    known: set[str] = set()
+    times: Counter[str] = Counter()
+    for given in map(normalise, names):
+        name = given
+        while name in known:
+            times[given] += 1
+            name = f"{given} {times[given] + 1}"
+        known |= {name} - {""}
+        distinct.append(name)
+    return distinct
+
+
+def _check_columns(place: str, count: int) -> None:
+    if count > MAX_COLUMNS:
+        raise ValueError(f"{place}: has {count:,} columns, more than {MAX_COLUMNS:,}. Leave out what holds no text")
+
+
 def _row(place: str, value: Any) -> Row:
     if not isinstance(value, dict):
         raise ValueError(f"{place}: want a JSON object, got a {type(value).__name__}. Write one there")
+    _check_columns(place, len(value))
     return Row(place, {normalise(name): cell for name, cell in value.items()})
 
 

@@ -34,6 +34,10 @@ def content_kind(path: Path) -> str | None:
     return next((kind for signature, kind in _SIGNATURES.items() if head.startswith(signature)), None)
 
 
+class OverLimitError(UnreadableError):
+    """A file cannot be read, because it takes more time or memory than it may, or ends the process that reads it."""
+
+
 @contextmanager
 def reading_as(kind: str, path: Path, remedy: str) -> Iterator[None]:
     """Turn whatever a library raises over a broken file into an `UnreadableError`.

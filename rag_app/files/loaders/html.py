@@ -5,18 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rag_app.files.encodings import text_encoding
 from rag_app.files.loaders.records import Record
-from rag_app.files.tables import Columns, text_encoding
+from rag_app.files.tables import Columns
 from rag_app.files.unreadable import reading_as
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
 
 _NOT_TEXT = ["script", "style", "nav", "noscript", "template", "button", "select", "svg", "aside", "footer"]
-_BLOCKS = (
+_BLOCKS = {
     *("address", "article", "blockquote", "dd", "div", "dl", "dt", "fieldset", "figcaption", "figure", "header", "hr"),
     *("h1", "h2", "h3", "h4", "h5", "h6", "li", "main", "ol", "p", "pre", "section", "table", "tr", "ul"),
-)
+}
 _META = {  # property or name of the <meta> tags that hold each field
     "title": ("og:title",),
     "date": ("article:published_time", "og:article:published_time", "datePublished"),
@@ -60,15 +61,27 @@ def _article(soup: "BeautifulSoup") -> "Tag":
 
 def _flow(root: "Tag") -> str:
     """Return a tag's text with a line per block: white space in the source means nothing, <br> does."""
-    for string in root.find_all(string=True):
-        if not string.find_parent("pre"):
-            string.replace_with(type(string)(re.sub(r"\s+", " ", string)))
-    for tag in root(["br", "td", "th", *_BLOCKS]):
-        if tag.name == "br":
-            tag.replace_with("\n")
-        elif tag.name in ("td", "th"):
-            tag.append(" ")
-        else:
-            tag.insert_before("\n")
-            tag.append("\n")
-    return root.get_text()
+    from bs4.element import CData, NavigableString, Tag
+
+    pieces: list[str] = []
+    inside = [root]  # walked through by hand: to put line breaks into the tree takes ever longer the deeper it is
+    preformatted = 0
+
+    def close() -> None:
+        nonlocal preformatted
+        tag = inside.pop()
+        preformatted -= tag.name == "pre"
+        pieces.append(" " if tag.name in ("td", "th") else "\n" if tag.name in _BLOCKS else "")
+
+    for element in root.descendants:
+        while inside[-1] is not element.parent:
+            close()
+        if isinstance(element, Tag):
+            inside.append(element)
+            preformatted += element.name == "pre"
+            pieces.append("\n" if element.name == "br" or element.name in _BLOCKS else "")
+        elif type(element) in (NavigableString, CData):  # not in comments and declarations
+            pieces.append(str(element) if preformatted else re.sub(r"\s+", " ", str(element)))
+    while len(inside) > 1:
+        close()
+    return "".join(pieces)

@@ -22,9 +22,12 @@ def load_pdf(path: Path, columns: Columns) -> Iterator[Record]:
         if reader.is_encrypted and not reader.decrypt(""):
             raise UnreadableError("this PDF is encrypted. Save a copy without its password")
         texts = [page.extract_text() for page in reader.pages]
-        title = reader.metadata and reader.metadata.title
+        title = reader.metadata and reader.metadata.title  # broken files have anything there
     if not any(map(str.strip, texts)):
         raise UnreadableError(
             "this PDF holds no text, perhaps only scanned pages. Run text recognition (OCR) on it first"
         )
-    yield {"title": title, "parts": [Part(f"{text}\n", {"page": n}) for n, text in enumerate(texts, start=1)]}
+    yield {
+        "title": title if isinstance(title, str) else None,
+        "parts": [Part(f"{text}\n", {"page": n}) for n, text in enumerate(texts, start=1)],
+    }
