@@ -1,7 +1,8 @@
 """Stories told twice: a wire story that several outlets printed becomes one result that names the others."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 from typing import Any
 
 from langchain_core.callbacks import Callbacks
@@ -9,9 +10,12 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict
 
 from rag_app.duplicates import near_duplicates
+from rag_app.korean import analyzer, normalise
 
 _TOLD = ("doc_id", "title", "source", "date", "url")
 _NUMBER = re.compile(r"\d+")
+_REPLACED = 8  # words
+_FACTS = frozenset({"NNG", "NNP", "NNB", "NR", "MM", "SL", "SH", "SN"})
 _FEW, _SHARED = 3, 0.7  # numbers; of Wikinews articles with all their numbers replaced 9 in 10 would pass for the same
 
 
@@ -40,6 +44,9 @@ def collapse_duplicates(documents: Sequence[Document]) -> list[Document]:
     ``date`` and ``url``, as far as known, of each article that repeats it. Each is compared with the documents that
     stay, so that a chain of small changes does not make one of two different stories.
 
+    Two documents that have different names, nouns or numbers in the midst of the same words both stay, however much
+    they repeat: or a copy with the answer changed, if it ranks first, would make the original disappear.
+
     Args:
         documents: Best first. One that lacks ``doc_id`` counts as an article of its own.
     """
@@ -51,7 +58,8 @@ def collapse_duplicates(documents: Sequence[Document]) -> list[Document]:
     for place, document in enumerate(documents):
         article = _article(documents, place)
         others = (earlier for earlier in sorted(repeated.get(place, ())) if earlier in kept)
-        same = next((earlier for earlier in others if _article(documents, earlier) != article), None)
+        others = (earlier for earlier in others if _article(documents, earlier) != article)
+        same = next((earlier for earlier in others if not _contradict(document, documents[earlier])), None)
         if same is None:
             kept[place] = {}
         else:
@@ -65,6 +73,31 @@ def _same_numbers(text: str, other: str) -> bool:
     numbers, others = set(_NUMBER.findall(text)), set(_NUMBER.findall(other))
     fewer = min(len(numbers), len(others))
     return fewer < _FEW or len(numbers & others) >= _SHARED * fewer
+
+
+def _contradict(document: Document, other: Document) -> bool:
+    """Return whether in the midst of the same words each has a name, noun or number that the other one lacks.
+
+    What stands before or behind them, such as a heading and who reports from where, contradicts nothing, nor does what
+    only one of them adds.
+    """
+    words, others = (normalise(one.page_content).split() for one in (document, other))
+    for tag, i, after_i, j, after_j in SequenceMatcher(None, words, others, autojunk=False).get_opcodes():
+        midst = i > 0 and j > 0 and after_i < len(words) and after_j < len(others)
+        if tag == "replace" and midst and max(after_i - i, after_j - j) <= _REPLACED:
+            own, theirs = (
+                analyzer().morphemes(" ".join(part), _FACTS) for part in (words[i:after_i], others[j:after_j])
+            )
+            if set(own) - _told(own, other) and set(theirs) - _told(theirs, document):
+                return True
+    return False
+
+
+def _told(facts: Iterable[str], document: Document) -> set[str]:
+    """Return those names, nouns and numbers that a document has."""
+    text = normalise(document.page_content).lower()
+    numbers = set(_NUMBER.findall(text))
+    return {fact for fact in facts if fact in (numbers if fact.isdecimal() else text)}
 
 
 def _article(documents: Sequence[Document], place: int) -> object:

@@ -3,10 +3,14 @@
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from rag_app.code_points import ARAEA_AS_DOT, HANGUL_MARKS, STRAY_JOINERS, TABLE, UNUSUAL
+from rag_app.forking import survives_fork
+from rag_app.jamo import join_half_width, join_jamo
 
 CONTENT_TAGS = frozenset({"NNG", "NNP", "NR", "VV", "VA", "MAG", "XR", "SL", "SH", "SN"})
 """Sejong tags of the morphemes that carry content: nouns, verbs, adjectives, roots, foreign words, numbers."""
@@ -16,19 +20,12 @@ _SPACES = re.compile(r"[^\S\n]+")
 _AROUND_NEWLINE = re.compile(r" ?\n ?")
 _BLANK_LINES = re.compile(r"\n{3,}")
 
-_WIDTH = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFF01, 0xFFEF)}
-_INVISIBLE_RANGES = ((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0xFE00, 0xFE0F), (0xFFF9, 0xFFFB))
-_INVISIBLE = {  # zero-width, bidi, variation selectors; soft hyphen, fillers, byte order mark
-    **dict.fromkeys(code for first, last in _INVISIBLE_RANGES for code in range(first, last + 1)),
-    **dict.fromkeys((0xAD, 0x34F, 0x61C, 0x115F, 0x1160, 0x180E, 0x3164, 0xFEFF, 0xFFA0)),
-}
-_CONTROL = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\n"}
-_NEWLINES = {0x85: "\n", 0x2028: "\n", 0x2029: "\n\n"}
-_SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
-_TABLE = {**_WIDTH, **_INVISIBLE, **_CONTROL, **_NEWLINES, **_SURROGATES, 0x3000: " "}
-_WIDE_SPACES = "\u00a0\u1680\u2000-\u200a\u202f\u205f"  # with those in the table, all white space but " " and "\n"
 _LONGEST_LINE = 8000  # characters; Kiwi takes more than twice as long for twice as many: 13 s for 350,000
-_UNUSUAL = re.compile(rf"[{re.escape(''.join(map(chr, _TABLE)))}{_WIDE_SPACES}]")  # one set is searched for fastest
+_QUOTES = str.maketrans("‘’‚‛“”„‟〃–—−∼〜", '\'\'\'\'"""""---~~')
+
+
+QUESTION_CHARS = 2000
+"""How much of a question is read, which is more than any that asks something; models read a few hundred words."""
 
 
 class Sentence(NamedTuple):
@@ -58,13 +55,16 @@ class Morpheme(NamedTuple):
 def normalise(text: str) -> str:
     """Return the one spelling under which a text is stored, searched and embedded.
 
-    Composes Hangul (NFC), turns full-width forms into ASCII, drops zero-width, bidirectional and other format
-    characters, and folds white space: one space inside a line, at most one blank line between paragraphs. Applying it
-    twice changes nothing.
+    Composes Hangul (NFC), turns full-width forms, unit signs (``㎞``) and the like into the letters they stand for,
+    drops zero-width, bidirectional and other invisible characters, and folds white space: one space inside a line, at
+    most one blank line between paragraphs. Emoji stay whole. Applying it twice changes nothing.
     """
-    unusual = _UNUSUAL.search(text)
+    unusual = UNUSUAL.search(text)
     if unusual:  # seldom: looking takes a tenth of the time of translating
-        text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_TABLE)
+        text = join_half_width(text.replace("\r\n", "\n").replace("\r", "\n"))
+        text = STRAY_JOINERS.sub("", text.translate(TABLE))
+        text = HANGUL_MARKS.sub("", unicodedata.normalize("NFC", text))
+        text = ARAEA_AS_DOT.sub("·", join_jamo(text))
     text = unicodedata.normalize("NFC", text)
     if unusual or "  " in text:
         text = _SPACES.sub(" ", text)
@@ -73,6 +73,11 @@ def normalise(text: str) -> str:
     if "\n\n\n" in text:
         text = _BLANK_LINES.sub("\n\n", text)
     return text.strip()
+
+
+def normalise_question(text: str) -> str:
+    """Return a question as `normalise` does, as far as it is read: its first `QUESTION_CHARS` characters."""
+    return normalise(text)[:QUESTION_CHARS].rstrip()
 
 
 def bigrams(text: str) -> list[str]:
@@ -125,13 +130,23 @@ class Analyzer:
                     "Give a UTF-8 file with lines of word<TAB>tag<TAB>score, for example 가온시<TAB>NNP<TAB>0"
                 ) from error
 
+        self._has_threads = True
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """Analyse by oneself: Kiwi's threads are the parent's, and who asks them waits for ever."""
+        self._has_threads = False
+
+    def _of_each(self, analyse: Callable[[Any], Any], texts: Iterable[str]) -> Iterator[Any]:
+        return iter(analyse(texts)) if self._has_threads else map(analyse, texts)
+
     def morphemes(self, text: str, tags: frozenset[str] = CONTENT_TAGS) -> list[str]:
         """Return the lower-cased forms of a normalised text's morphemes with one of the given tags, in order."""
         return next(self.morphemes_batch([text], tags))
 
     def morphemes_batch(self, texts: Sequence[str], tags: frozenset[str] = CONTENT_TAGS) -> Iterator[list[str]]:
         """Yield `morphemes` of each text, analysed on all cores."""
-        for tokens in self._kiwi.tokenize(texts):
+        for tokens in self._of_each(self._kiwi.tokenize, [text.translate(_QUOTES) for text in texts]):
             yield [token.form.lower() for token in tokens if token.tag.split("-")[0] in tags]
 
     def analyse(self, text: str) -> list[Morpheme]:
@@ -144,9 +159,8 @@ class Analyzer:
 
     def sentences_batch(self, texts: Sequence[str]) -> Iterator[list[Sentence]]:
         """Yield `sentences` of each text, analysed on all cores."""
-        analysed = self._kiwi.split_into_sents(
-            (line for text in texts for _, line in _lines(text)), return_sub_sents=False
-        )
+        split = partial(self._kiwi.split_into_sents, return_sub_sents=False)
+        analysed = self._of_each(split, (line for text in texts for _, line in _lines(text)))
         for text in texts:
             sentences: list[Sentence] = []
             for offset, _ in _lines(text):

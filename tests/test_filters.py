@@ -1,3 +1,4 @@
+import unicodedata
 from datetime import date
 from typing import Any
 
@@ -28,11 +29,44 @@ ARTICLE = {"section": "경제", "date": "2025-03-14", "views": 12, "tags": ["쌀
         ({"tags": {"$nin": ["쌀"]}}, False),
         ({"date": {"$gte": date(2025, 3, 14)}}, True),
         ({"date": {"$gt": date(2025, 3, 14)}}, False),
+        ({"views": {"$in": [{"views": 12}, ["쌀"], 12]}}, True),
+        ({"views": {"$nin": [{"views": 12}, "쌀"]}}, True),
         (lambda metadata: metadata["views"] > 10, True),
     ],
 )
 def test_filters(filter: Filter, expected: bool) -> None:
     assert matches(ARTICLE, filter) is expected
+
+
+@pytest.mark.fault(3, "Days in the list of a filter's $in or $nin were never found, though metadata had them.")
+@pytest.mark.parametrize("days", [[date(2025, 3, 14)], (date(2025, 3, 14), 7), {"2025-03-15", date(2025, 3, 14)}])
+def test_days_can_be_listed(days: Any) -> None:
+    assert matches(ARTICLE, {"date": {"$in": days}})
+    assert not matches(ARTICLE, {"date": {"$nin": days}})
+
+
+@pytest.mark.fault(6, "A filter in decomposed Hangul, as macOS writes names, or with full-width digits found nothing.")
+@pytest.mark.parametrize(
+    ("filter", "expected"),
+    [
+        ({"section": unicodedata.normalize("NFD", "경제")}, True),
+        ({"section": {"$ne": unicodedata.normalize("NFD", "경제")}}, False),
+        ({"section": {"$in": ["정치", "경\u200b제"]}}, True),
+        ({"tags": {"$nin": (unicodedata.normalize("NFD", "물가"),)}}, False),
+        ({"date": {"$gte": "２０２５-03-14", "$lte": "２０２５-03-14"}}, True),
+        ({"outlet": {"$ne": unicodedata.normalize("NFD", "가람일보")}}, True),
+        ({"tags": unicodedata.normalize("NFD", "쌀")}, False),
+    ],
+)
+def test_a_filter_may_be_spelt_in_another_way_than_the_metadata(filter: Filter, expected: bool) -> None:
+    assert matches(ARTICLE, filter) is expected
+
+
+def test_a_path_is_found_as_it_is_kept_and_spelt() -> None:
+    path = unicodedata.normalize("NFD", "/기사/경제.txt")
+    assert matches({"path": path}, {"path": path})
+    assert matches({"path": path}, {"path": {"$in": [path]}})
+    assert not matches({"path": path}, {"path": {"$ne": path}})
 
 
 @pytest.mark.parametrize("condition", [{"$like": "경"}, {"$gte": 1, "gte": 2}])

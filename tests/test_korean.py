@@ -1,3 +1,5 @@
+import os
+import signal
 import unicodedata
 from pathlib import Path
 
@@ -18,7 +20,7 @@ SENTENCE = "국회의원이 2014년 6월 신고리 원전을 둘러봤다."
         ("한\u200b국\ufeff어\u00ad", "한국어"),
         ("ᄒ\u200bᅡ\u200dᆫ", "한"),
         ("\u202e뒤집힌\u202c 글", "뒤집힌 글"),
-        ("빈\u3164칸", "빈칸"),
+        ("빈\u3164칸", "빈 칸"),
         (" 앞뒤 \t 와\xa0사이 ", "앞뒤 와 사이"),
         ("가\r\n나\r다\u2028라", "가\n나\n다\n라"),
         ("문단 \n\n\n\n 문단", "문단\n\n문단"),
@@ -30,7 +32,72 @@ def test_one_spelling_remains(raw: str, clean: str) -> None:
     assert normalise(raw) == clean
 
 
-@given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Z", "C"])))
+FAULTS = {
+    "Question or document with variation selectors or tag characters, which nobody sees, was not found.": {
+        "한\U000e0041\U000e0042국\U000e007f어": "한국어",
+        "한\ufe0f국\U000e0101어": "한국어",
+    },
+    "Hangul in half-width or single letters was broken up instead of composed.": {
+        "ﾾￂﾤﾡￓﾡﾷￆﾷￂ": "한국어아",
+        "ㅎㅏㄴㄱㅡㄹㅇㅡㄹ ㅂㅘ": "한글을 봐",
+        "ㄷㅏㄺㄷㅗ ㅇㅓㅄㄷㅏㄱㅗ": "닭도 없다고",
+    },
+    "Unit signs, ㈜, Roman numerals and letters of formulas were not found by what one types for them.": {
+        "12㎞를 3㎧로 ㈜한빛": "12km를 3m/s로 (주)한빛",
+        "𝐊𝐁𝐒 𝟐채널 Ⅳ장 ﬁne": "KBS 2채널 IV장 fine",
+    },
+    "Blanks that are no white space to Unicode glued the words before and behind them together.": {
+        "빈\u3164칸\uffa0두\u2800개": "빈 칸 두 개",
+    },
+    "A middle dot typed on a Korean keyboard was taken for a letter.": {
+        "한ㆍ미ㆍ일 3ㆍ1운동": "한·미·일 3·1운동",
+    },
+    "Accents and strokes through Korean letters hid the words.": {
+        "한\u0336국\u0301\u20dd어 ㅎ\u0301": "한국어 ㅎ",
+    },
+    "Emoji of several characters fell apart.": {
+        "가족 👨\u200d👩\u200d👧 ❤\ufe0f 1\ufe0f\u20e3": "가족 👨\u200d👩\u200d👧 ❤\ufe0f 1\ufe0f\u20e3",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        pytest.param(raw, clean, marks=pytest.mark.fault(6, fault))
+        for fault, spellings in FAULTS.items()
+        for raw, clean in spellings.items()
+    ],
+)
+def test_what_a_reader_sees_is_what_is_found(raw: str, clean: str) -> None:
+    assert normalise(raw) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ㅋㅋㅋ ㅠㅠ ㅇㅋ ㅇㅇㅈ",
+        "ㄱ과 ㅏ가 만나 가가 된다: ㄱㅏ",
+        "아래아(ㆍ)는 모음이다. ㅎㆍㄴ",
+        "나랏말ᄊᆞ미 듀ᇰ귁에 달아",
+        "나\u302e랏말",
+        "10²은 m²와 다르다",
+        "① 첫째",
+        "café naïve Ångström",
+        "x̄ ± σ",
+    ],
+)
+def test_what_is_meant_as_it_stands_stays(text: str) -> None:
+    assert normalise(text) == text
+
+
+_TRICKY = (
+    "가각한ㄱㅏㄴㅎㆍㅡ 1aA\n\u1112\u1161\u11ab\u115f\u1160\u119e\ua960\ud7b0\u302e\u0301\u0336\u20dd"
+    "\u200d\ufe0f\u20e3👨❤\u3164ﾡￂ￣ﾞ㎞Ⅳ"
+)
+
+
+@given(st.text(st.one_of(st.sampled_from(_TRICKY), st.characters(categories=["L", "M", "N", "P", "S", "Z", "C"]))))
 @example("ﾡ\u0301￣")
 def test_normalising_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
@@ -54,6 +121,12 @@ def test_marked_bigrams_know_how_each_word_begins() -> None:
 
 def test_morphemes_keep_content_and_drop_particles() -> None:
     assert analyzer().morphemes(SENTENCE) == ["국회의원", "2014", "6", "고리", "원전", "둘러보"]
+
+
+@pytest.mark.fault(6, "A name in curly quotation marks was not found by a question with straight ones.")
+def test_quotation_marks_and_dashes_change_no_morphemes() -> None:
+    curly = "영화 ‘한빛’과 “다시금속”의 관객—서울〜부산 “한빛’이"
+    assert analyzer().morphemes(curly) == analyzer().morphemes("영화 '한빛'과 \"다시금속\"의 관객-서울~부산 \"한빛'이")
 
 
 def test_a_batch_gives_what_single_texts_give() -> None:
@@ -125,3 +198,16 @@ def test_a_very_long_line_is_analysed_in_parts_that_end_with_sentences() -> None
 def test_a_very_long_line_without_any_space_loses_nothing() -> None:
     text = "가" * 20_001
     assert "".join(s.text for s in analyzer().sentences(text)) == text
+
+
+@pytest.mark.fault(4, "A process forked after its parent had analysed Korean waited for ever on its first new word.")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_an_analyser_goes_on_in_a_forked_process() -> None:
+    texts = [SENTENCE, "기상청은 비가 온다고 했다. 밤에는 그친다."]
+    expected = (list(analyzer().morphemes_batch(texts)), list(analyzer().sentences_batch(texts)))
+    if (child := os.fork()) == 0:
+        signal.alarm(10)  # ends it if it waits
+        found = (list(analyzer().morphemes_batch(texts)), list(analyzer().sentences_batch(texts)))
+        os._exit(0 if found == expected else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
