@@ -14,14 +14,17 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
 from langchain_core.runnables.utils import AddableDict
 
-from rag_app.characters import WholeCharacters
+from rag_app.characters import VisibleCharacters
 from rag_app.citations import CitationFilter, Sources, best_quotes, mark_cited, number_sources
 from rag_app.evidence import MIN_EVIDENCE, evidence_score
 from rag_app.extractive import Extract, rank_sentences, select_sentences
 from rag_app.history import asks_nothing, rewriter, standalone_by_rule
-from rag_app.korean import normalise
+from rag_app.korean import normalise, normalise_question
 from rag_app.merging import merge_passages
 from rag_app.prompts import REFUSAL, WORDINGS, answer_messages, is_refusal
+from rag_app.sinks import SinkFilter, addresses
+from rag_app.traced_runnable import with_span
+from rag_app.tracing import span
 
 __all__ = ["MIN_EVIDENCE", "REFUSAL", "Sources", "build_chain", "evidence_score"]
 
@@ -67,6 +70,10 @@ def build_chain(
     ``start`` and ``end`` in its ``page_content`` of the best sentence, and ``quotes``, those of all sentences to
     highlight, in its metadata.
 
+    What a chat model writes comes without links, images, HTML and calls of tools, and without addresses that are in
+    none of the documents; see `rag_app.sinks.without_sinks`. A quoted answer has the documents' own words: show it as
+    text, as `rag_app.rendering.text.escape_markdown` does, wherever Markdown is rendered.
+
     Args:
         retriever: From `rag_app.retrieval.build_retriever`, or any other.
         embeddings: Chooses the sentences of an extractive answer.
@@ -90,10 +97,16 @@ def build_chain(
         refused = not retrieved or evidence < min_evidence
         documents = merge_passages(retrieved)[:max_sources]
         if chat_model is None and not refused:
-            quoting = _extractive_plan(normalise(state["question"]), question, documents, embeddings)
+            quoting = _extractive_plan(normalise_question(state["question"]), question, documents, embeddings)
             return quoting._replace(evidence=evidence)
         quotes = best_quotes(rank_sentences(question, documents))
         return Plan(number_sources(documents, quotes, cited=[]), None, refused, evidence)
+
+    def noted(state: State) -> Plan:
+        with span("plan") as traced:
+            decided = plan(state)
+            traced.note(sources=len(decided.sources), evidence=decided.evidence, refused=decided.refused)
+        return decided
 
     def respond(state: State) -> Any:
         decided: Plan = state["plan"]
@@ -101,12 +114,20 @@ def build_chain(
             return WORDINGS[lang].refusal
         if chat_model is None:
             return RunnableLambda(itemgetter("plan")) | _stepwise(_Quotation)
-        return (
-            RunnableLambda(lambda _: answer_messages(state["standalone_question"], decided.sources, lang))
+        written: Runnable[Any, str] = (
+            RunnableLambda(
+                lambda _: answer_messages(
+                    normalise_question(state["question"]), decided.sources, lang, searched=state["standalone_question"]
+                )
+            )
             | chat_model.with_config(tags=["answer"])
-            | StrOutputParser()
-            | _stepwise(WholeCharacters)
+            | StrOutputParser()  # of a message only its text: calls of tools end here
+        )
+        return (
+            with_span(written, "generate", model=getattr(chat_model, "model_name", None))
+            | _stepwise(VisibleCharacters)
             | _stepwise(lambda: CitationFilter(len(decided.sources)))
+            | _stepwise(lambda: SinkFilter(addresses(_readable(state["question"], decided.sources)), lang))
         )
 
     by_rule = RunnableLambda[State, str](lambda state: standalone_by_rule(state["question"], state["history"]))
@@ -115,11 +136,11 @@ def build_chain(
         RunnableLambda(_checked)
         | RunnablePassthrough.assign(standalone_question=standalone)
         | RunnablePassthrough.assign(retrieved=RunnableLambda(itemgetter("standalone_question")) | retriever)
-        | RunnablePassthrough.assign(plan=RunnableLambda(plan))
+        | RunnablePassthrough.assign(plan=RunnableLambda(noted))
         | RunnablePassthrough.assign(answer=RunnableLambda(respond))
         | _stepwise(lambda: _Output(lang))
     )
-    return chain.with_config(run_name="rag_answer")
+    return with_span(chain.with_config(run_name="rag_answer"), "answer")
 
 
 def _checked(state: State) -> State:
@@ -128,6 +149,13 @@ def _checked(state: State) -> State:
             'The question is empty. Give {"question": "누리호는 언제 발사됐나요?"}, and "history" in a conversation'
         )
     return {"question": state["question"], "history": convert_to_messages(state.get("history") or [])}
+
+
+def _readable(question: str, documents: Sequence[Document]) -> Iterator[str]:
+    """Yield what may be repeated letter by letter in an answer, addresses as well."""
+    yield question
+    for document in documents:
+        yield from (document.page_content, str(document.metadata.get("title") or ""))
 
 
 def _extractive_plan(question: str, standalone: str, documents: Sequence[Document], embeddings: Embeddings) -> Plan:

@@ -1,20 +1,56 @@
-"""Text that comes in pieces, cut inside a character: a server may send an emoji as the two halves of UTF-16."""
+"""Text as it comes from a model or a document: its characters whole, and none that nobody sees."""
 
+import re
 from collections.abc import Iterable, Iterator
 
+_LINE_BREAK = re.compile("[\u2028\u2029\x85]")
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters: a terminal obeys them
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, fillers, Mongolian selectors
+    "\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffc"  # zero-width, bidirectional
+    "\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"  # musical controls, tags that spell ASCII
+    "|(?<![\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d"  # joins emoji only
+    # One variation selector says how a sign looks; many behind each other spell a hidden text.
+    "|(?<![#*0-9\u00a0-\u2fff\u3003-\ufdff\ufe10-\U000e00ff])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 
-class WholeCharacters:
-    """Joins halves that belong together and replaces those that are alone: no file or page could hold them."""
+
+def visible(text: str, before: str = "") -> str:
+    """Return a text without the characters that nobody sees and a model or a terminal reads all the same.
+
+    Control, zero-width, bidirectional and tag characters go; what emoji are made of stays.
+
+    Args:
+        text: Any.
+        before: The character that stood before it, in a text that comes in pieces.
+    """
+    return _seen(before + text)[len(_seen(before)) :]
+
+
+def _seen(text: str) -> str:
+    return _HIDDEN.sub("", _LINE_BREAK.sub("\n", text))
+
+
+class VisibleCharacters:
+    """Makes a text that comes in pieces whole and `visible`.
+
+    A server may cut an emoji into the two halves of UTF-16: halves that belong together are joined, and those that are
+    alone replaced, as no file or page could hold them.
+    """
 
     def __init__(self) -> None:
         self._half = ""
+        self._before = ""
 
     def feed(self, chunk: str) -> Iterator[str]:
         """Yield a piece of the text, less a first half at its end, which waits for the second."""
         text = self._half + chunk
         self._half = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
         if text := text.removesuffix(self._half):
-            yield text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            if seen := visible(whole, self._before):
+                yield seen
+            self._before = whole[-1]
 
     def close(self) -> Iterable[str]:
         """Return what is left, if a half is."""

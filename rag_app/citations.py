@@ -7,8 +7,10 @@ from langchain_core.documents import Document
 
 from rag_app.extractive import Extract, rank_sentences
 
-_MARKER = re.compile(r"[^\S\n]?[\[【]\s*(\d{1,3}(?:\s*[,·]\s*\d{1,3})*)\s*[\]】]")
-_PERHAPS_MARKER = re.compile(r"\s?(?:[\[【][\d\s,·]{0,24})?$")
+_INSIDE = 64  # characters between its brackets that a marker has at the most; they are held back until it is complete
+_MARKER = re.compile(rf"[^\S\n]?[\[【](?=[\d\s,·]{{1,{_INSIDE}}}[\]】])\s*(\d{{1,3}}(?:\s*[,·]\s*\d{{1,3}})*)\s*[\]】]")
+_PERHAPS_MARKER = re.compile(rf"\s?(?:[\[【][\d\s,·]{{0,{_INSIDE}}})?$")
+_OPEN = re.compile(r"[\[【][\d\s,·]*$")
 _CITED = re.compile(r"\[(\d{1,3})\]")
 _CLAIM_END = re.compile(r"(?<=[.!?。])\s+(?!\[)|\n+")
 
@@ -32,25 +34,35 @@ class CitationFilter:
     def __init__(self, sources: int) -> None:
         self._sources = sources
         self._held = ""
+        self._said = ""
 
     def feed(self, chunk: str) -> Iterator[str]:
         """Yield what of the answer is certain after one more piece of it."""
-        text = _MARKER.sub(self._checked, self._held + chunk)
+        text = self._held + chunk
         cut = _PERHAPS_MARKER.search(text)
         end = cut.start() if cut else len(text)
         self._held = text[end:]
-        if text[:end]:
-            yield text[:end]
+        if said := self._checked(text[:end]):
+            yield said
+            self._said = (self._said + said)[-_INSIDE:]
 
     def close(self) -> Iterator[str]:
         """Yield the rest."""
         if self._held:
             yield self._held
 
-    def _checked(self, match: re.Match[str]) -> str:
-        numbers = dict.fromkeys(int(number) for number in re.findall(r"\d+", match[1]))
-        markers = "".join(f"[{number}]" for number in numbers if 1 <= number <= self._sources)
-        return (match[0][0] if match[0][0].isspace() else "") + markers if markers else ""
+    def _checked(self, text: str) -> str:
+        said, at = "", 0
+        for match in _MARKER.finditer(text):
+            said += text[at : match.start()]
+            numbers = dict.fromkeys(int(number) for number in re.findall(r"\d+", match[1]))
+            markers = "".join(f"[{number}]" for number in numbers if 1 <= number <= self._sources)
+            if markers:
+                said += match[0][: match[0][0].isspace()] + markers
+            elif _OPEN.search((self._said + said)[-_INSIDE:]):
+                said += " "  # else what is left of [[9]9] would be a marker
+            at = match.end()
+        return said + text[at:]
 
 
 def number_sources(documents: Sequence[Document], quotes: dict[int, list[Extract]], cited: Iterable[int]) -> Sources:

@@ -10,9 +10,11 @@ from langchain_core.messages import BaseMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableLambda
 
-from rag_app.korean import Morpheme, analyzer, normalise
+from rag_app.characters import visible
+from rag_app.korean import QUESTION_CHARS, Morpheme, analyzer, normalise, normalise_question
 from rag_app.prompts import WORDINGS, is_refusal, rewrite_messages
 from rag_app.question_dates import find_dates
+from rag_app.sinks import addresses, without_sinks
 
 _POINTING_WORDS = frozenset(("그", "이", "저", "그거", "이거", "그것", "이것", "거기", "여기", "그곳", "이곳"))
 _POINTING_PEOPLE = frozenset(("그녀", "그들", "이들"))
@@ -28,6 +30,8 @@ _TOPIC = frozenset({"은", "는", "ᆫ", "도", "이요"})
 _CONTENT = _NOUNS | _VERBS - {"VX", "XSV", "XSA"} | {"NP", "NR", "SN", "MAG"}
 _SMALL_TALK = frozenset({"안녕", "감사", "고맙", "반갑", "수고", "대박", "좋", "알"})
 _HANGUL = re.compile("[ㄱ-ㅣ가-힣]")
+LONGEST_REWRITING = 300
+"""How many characters a question that a model has rewritten may have."""
 _QUOTES = "\"'“”‘’「」『』"
 _LABEL = re.compile(r"^(?:질문|question)\s*:\s*", re.IGNORECASE)
 
@@ -38,19 +42,21 @@ def standalone_by_rule(question: str, history: Sequence[BaseMessage]) -> str:
     It needs that if it points back (그, 이, 거기, 그때, 당시, 그럼 ...), names one thing and asks nothing about it
     (서울은요?), or names too little itself: no proper noun, and fewer than two nouns or dates. In front of it goes the
     last question that was self-contained and, if this one names nothing, the last after it that only named something:
-    never more than three. What was refused is not leaned on; small talk neither leans nor is leaned on.
+    never more than three, nor more than is read of a question. What was refused is not leaned on; small talk neither
+    leans nor is leaned on.
 
     A rule, so it can be wrong both ways: "이 시각 주요 뉴스는?" points nowhere and "누리호는?" may begin something new,
     but "부산은 몇 도였나요?" and "2020년 예산은 얼마였나요?" may well lean.
     """
-    question = normalise(question)
+    question = normalise_question(question)
     if not leans_on_history(question):
         return question
     asked = [text for text in _answered(history) if not _is_small_talk(_morphemes(text))]
     alone = [place for place, text in enumerate(asked) if not leans_on_history(text)]
     subject = alone[-1] if alone else len(asked) - 1
     named = [text for text in asked[subject + 1 :] if _only_names(text)][-1:]
-    return " ".join([*asked[subject:][:1], *([] if _only_names(question) else named), question])
+    before = " ".join([*asked[subject:][:1], *([] if _only_names(question) else named)])
+    return " ".join(filter(None, (before[: max(0, QUESTION_CHARS - len(question) - 1)], question)))
 
 
 def leans_on_history(question: str) -> bool:
@@ -73,7 +79,7 @@ def _answered(history: Sequence[BaseMessage]) -> list[str]:
     asked: list[str] = []
     for message in history:
         if message.type == "human":
-            asked.append(normalise(message.text))
+            asked.append(normalise_question(message.text))
         elif message.type == "ai" and asked and any(is_refusal(message.text, lang) for lang in WORDINGS):
             asked.pop()
     return asked
@@ -126,25 +132,30 @@ def _morphemes(question: str) -> list[Morpheme]:
 def rewriter(chat_model: BaseChatModel, lang: str) -> Runnable[dict[str, Any], str]:
     """Return a runnable from ``{"question", "history"}`` to the question as the model rewrote it.
 
-    Without a history the model is not asked. An empty rewriting leaves the question as it is.
+    Without a history the model is not asked. It has read answers drawn from documents, so that its words are taken for
+    a question only as far as they can be one: a line of at most `LONGEST_REWRITING` characters, without what
+    `rag_app.sinks.without_sinks` removes. What is empty or longer leaves the question as it is.
     """
     ask: Runnable[dict[str, Any], str] = (
         RunnableLambda[dict[str, Any], list[BaseMessage]](
-            lambda state: rewrite_messages(state["question"], state["history"], lang)
+            lambda state: rewrite_messages(normalise_question(state["question"]), state["history"], lang)
         )
         | chat_model.with_config(tags=["rewrite"])
         | StrOutputParser()
     )
 
     def rewrite(state: dict[str, Any]) -> Any:
-        question = normalise(state["question"])
+        question = normalise_question(state["question"])
         if not state["history"]:
             return question
-        return ask | RunnableLambda(lambda text: _only_question(text) or question)
+        said = addresses([question, *(message.text for message in state["history"] if message.type == "human")])
+        return ask | RunnableLambda(lambda text: _only_question(text, said) or question)
 
     return RunnableLambda(rewrite, name="standalone_question")
 
 
-def _only_question(text: str) -> str:
-    """Return what a model wrote without the label and quotes that small models put around it."""
-    return _LABEL.sub("", normalise(text)).strip(_QUOTES + " ")
+def _only_question(text: str, known: Iterable[str] = ()) -> str:
+    """Return the first line of what a model wrote, without the label and quotes that small models put around it."""
+    lines = normalise(without_sinks(visible(text), known)).split("\n")
+    line = _LABEL.sub("", lines[0] or "").strip(_QUOTES + " ")
+    return line if len(line) <= LONGEST_REWRITING else ""

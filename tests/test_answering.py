@@ -236,7 +236,7 @@ class _Found(BaseRetriever):
 @pytest.fixture
 def server() -> Iterator[OpenAIServer]:
     pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
-    with openai_server(lambda _: ["달은 ", "지구를 ", "돕니다 [1]."]) as running:
+    with openai_server(lambda _: ["달은 늘 ", "지구를 ", "돕니다 [1]."]) as running:
         yield running
 
 

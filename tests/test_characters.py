@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag_app.characters import WholeCharacters
+from rag_app.characters import VisibleCharacters
 
 
 @pytest.mark.parametrize(
@@ -17,5 +17,5 @@ from rag_app.characters import WholeCharacters
     ],
 )
 def test_halves_are_joined_or_replaced(pieces: list[str], text: str) -> None:
-    step = WholeCharacters()
+    step = VisibleCharacters()
     assert "".join([*(out for piece in pieces for out in step.feed(piece)), *step.close()]) == text

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 from langchain_core.documents import Document
 
@@ -12,7 +14,7 @@ from rag_app.rendering.sources import (
     quote_spans,
     source_html,
 )
-from rag_app.rendering.text import highlight_html
+from rag_app.rendering.text import escape_markdown, highlight_html
 
 
 @pytest.mark.parametrize(
@@ -165,3 +167,26 @@ def test_the_best_quote_is_known_by_its_place() -> None:
     assert best_quote(document) == 1
     assert quote_spans(Document("하나", metadata={"quote": spans[0]})) == [(0, 2)]
     assert (quote_spans(Document("하나")), best_quote(Document("하나"))) == ([], 0)
+
+
+@pytest.mark.fault(9, "The names of emoji in a text, and so the middle of 1:100:5, were shown as emoji and icons.")
+@pytest.mark.parametrize("text", [":smile:", "1:100:5", ":material/home:", ":streamlit:", ":+1:"])
+def test_names_of_emoji_are_broken(text: str) -> None:
+    shown = escape_markdown(text)
+    assert not re.search(r":[\w+\-/]+:", shown.replace("\\", ""))
+    assert shown.replace("\\", "").replace("\u2060", "") == text
+
+
+def test_times_have_nothing_hidden_in_them() -> None:
+    assert "\u2060" not in escape_markdown("10:30:45, 3:2, 오전 9:00:00, 가:나:다")
+
+
+@pytest.mark.fault(9, "A line of a question that began with four spaces was shown as code, with backslashes in it.")
+@pytest.mark.parametrize("text", ["    <b>", "가\n\n\t<b>", "가\n      <b>", "  \t<b>"])
+def test_an_indented_line_is_text(text: str) -> None:
+    assert not re.search(r"^( {4}| {0,3}\t)", escape_markdown(text), re.MULTILINE)
+    assert not re.search(r"^( {4}| {0,3}\t)", escape_markdown(text, "*-."), re.MULTILINE)
+
+
+def test_a_list_inside_a_list_of_an_answer_stays_one() -> None:
+    assert escape_markdown("- 하나\n    - 둘", "*-.") == "- 하나\n    - 둘"

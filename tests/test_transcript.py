@@ -97,6 +97,13 @@ def test_what_would_be_markup_is_escaped_and_nothing_else(said: str, written: st
     assert f"\n\n{written}\n" in _markdown(Turn("?", answer=said, finished=True))
 
 
+@pytest.mark.fault(9, "In a downloaded conversation, [1] followed by an address in brackets became a link to it.")
+def test_a_marker_that_an_address_follows_is_no_link_and_no_definition() -> None:
+    text = _markdown(Turn("[1]: http://a.example", answer="[1](http://a.example) ![1](//b) [1]", finished=True))
+    assert "## \\[1\\]: http\\://a.example" in text
+    assert "\n\\[1\\](http\\://a.example) !\\[1\\](//b) [1]\n" in text
+
+
 def test_paragraphs_and_lines_of_an_answer_stay() -> None:
     assert "하나.  \n둘.\n\n\\- 셋" in _markdown(Turn("?", answer="하나.\n둘.\n\n- 셋", finished=True))
 

@@ -11,6 +11,8 @@ from rag_app.sqlite_files import Tables, connected, writing
 VERSION = 1
 """Of the tables, kept in the file's ``user_version``."""
 TITLE_CHARS = 80
+MOST = 10_000
+"""How many conversations of one owner are kept."""
 _TABLES = Tables(
     "conversations",
     VERSION,
@@ -74,9 +76,17 @@ class Conversations:
         self.owner = owner
 
     def create(self, title: str, id_: str = "") -> str:
-        """Begin a conversation and return its id: the one given, a new one by default; one that is there stays."""
+        """Begin a conversation and return its id: the one given, a new one by default; one that is there stays.
+
+        Raises:
+            ValueError: There are as many as are kept.
+        """
         id_ = id_ or new_id()
         with writing(self.path, _TABLES) as database:
+            mine = "SELECT count(*), coalesce(sum(id = ?), 0) FROM conversation WHERE owner = ?"
+            kept, known = database.execute(mine, (id_, self.owner)).fetchone()
+            if kept >= MOST and not known:
+                raise ValueError(f"{kept:,} conversations are kept, which is as many as may be. Delete old ones.")
             database.execute(
                 "INSERT OR IGNORE INTO conversation VALUES (?, ?, ?, ?, 0)",
                 (id_, self.owner, short_title(title), now()),

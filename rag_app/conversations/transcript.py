@@ -14,7 +14,7 @@ from rag_app.rendering.answer import cited_numbers
 from rag_app.rendering.sources import headline, origin
 from rag_app.rendering.text import web_link
 
-_MARKER = re.compile(r"(\[\d{1,3}\])")
+_MARKER = re.compile(r"(\[\d{1,3}\])(?![(:])")  # what follows would make a link or a definition of it
 _MARKUP = re.compile(r"[\\`*_\[\]<>#|~$&]|:(?=//)")
 _LIST_OR_RULE = re.compile(r"^([-+=]|\d+(?=[.)]))")
 _FILE_NAME_CHARS = 60
