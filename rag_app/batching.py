@@ -9,7 +9,9 @@ from time import perf_counter, sleep
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
+from rag_app.forking import survives_fork
 from rag_app.timing import Times, add_times, current_times, stage_times
+from rag_app.tracing import here, spans_for
 
 _PAUSE = 0.1  # between two batches of several callers, as a share of the time that the last one took
 
@@ -18,11 +20,12 @@ Result = TypeVar("Result")
 
 
 class _Ticket(NamedTuple, Generic[Item, Result]):
-    """What one caller asked for, where the result goes, and what collects the caller's stage times."""
+    """What one caller asked for, where the result goes, what collects its stage times, and its place in the traces."""
 
     item: Item
     future: "Future[Result]"
     times: Times | None
+    place: Any
 
 
 class Batcher(Generic[Item, Result]):
@@ -44,6 +47,11 @@ class Batcher(Generic[Item, Result]):
     def __init__(self, run: Callable[[list[Item]], Sequence[Result]], *, most: int = 32) -> None:
         self._run = run
         self._most = most
+        self.after_fork()
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """Start with nobody waiting: who waits in the parent is served there."""
         self._lock = threading.Lock()
         self._waiting: deque[_Ticket[Item, Result]] = deque()
         self._busy = False  # whoever made it so has to empty what is waiting, or start a thread that does
@@ -72,7 +80,7 @@ class Batcher(Generic[Item, Result]):
         return await asyncio.wrap_future(ticket.future)
 
     def _enqueue(self, item: Item) -> _Ticket[Item, Result]:
-        ticket: _Ticket[Item, Result] = _Ticket(item, Future(), current_times())
+        ticket: _Ticket[Item, Result] = _Ticket(item, Future(), current_times(), here())
         self._waiting.append(ticket)
         return ticket
 
@@ -104,12 +112,12 @@ class Batcher(Generic[Item, Result]):
         if not batch:
             return
         try:
-            with stage_times() as seconds:
+            with stage_times() as seconds, spans_for([ticket.place for ticket in batch]):
                 results = self._run([ticket.item for ticket in batch])
             pairs = list(zip(batch, results, strict=True))
         except BaseException as error:  # a thread that ends here would leave callers waiting for ever
             if len(batch) == 1:
-                batch[0].future.set_exception(error)
+                batch[0].future.set_exception(_for_a_task(error))
             else:
                 self._serve(batch[: len(batch) // 2])
                 self._serve(batch[len(batch) // 2 :])
@@ -118,6 +126,15 @@ class Batcher(Generic[Item, Result]):
             if ticket.times is not None:
                 add_times(ticket.times, {stage: spent / len(batch) for stage, spent in seconds.items()})
             ticket.future.set_result(result)
+
+
+def _for_a_task(error: BaseException) -> BaseException:
+    """Return an error as a task can receive it: for a StopIteration it would wait for ever."""
+    if not isinstance(error, StopIteration):
+        return error
+    told = RuntimeError("A model raised StopIteration")
+    told.__cause__ = error
+    return told
 
 
 _lock = threading.Lock()

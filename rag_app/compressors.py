@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from rag_app.batching import shared_batcher
 from rag_app.documents import searchable_text
-from rag_app.korean import normalise
+from rag_app.korean import normalise_question
 from rag_app.loaded import Loaded
 from rag_app.models import (
     EMBEDDED,
@@ -109,7 +109,7 @@ class RerankingCompressor(BaseDocumentCompressor):
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
         """Return copies of the best documents with their scores, best first, then those left unscored."""
-        with timed("rerank"):
+        with timed("rerank", model=self.name, documents=len(documents)):
             scored, spent = self._score_in_order(documents, query)
         ranking = sorted(scored, key=lambda number: -scored[number].score)  # stable: ties stay in order
         if self.threshold is None:
@@ -124,7 +124,7 @@ class RerankingCompressor(BaseDocumentCompressor):
     def _score_in_order(self, documents: Sequence[Document], query: str) -> tuple[dict[int, Scored], Spent]:
         """Score documents from the first on, as far as the limits allow; see `rag_app.reranking.budget`."""
         start = perf_counter()
-        question = normalise(query)
+        question = normalise_question(query)
         depends = self._depends_on(documents)
         keys = [
             cache_key(question, searchable_text(document), more)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from rag_app.forking import survives_fork
+
 M = TypeVar("M")
 
 
@@ -22,6 +24,11 @@ class Loaded(Generic[M]):
         self._keep = keep
         self._kept: OrderedDict[Hashable, M] = OrderedDict()
         self._held: WeakValueDictionary[Hashable, M] = WeakValueDictionary()
+        self.after_fork()
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """Wait for no model that a thread of the parent is loading."""
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, load: Callable[[], M]) -> M:

@@ -22,11 +22,13 @@ from rag_app.embeddings import ModelEmbeddings
 from rag_app.filters import Filter, matches, matching_ids
 from rag_app.fusion import FUSIONS, ranks
 from rag_app.index import Index, Snapshot
-from rag_app.korean import normalise
+from rag_app.korean import normalise_question
 from rag_app.lexical import FIELDS, LexicalHit, check_analyses
 from rag_app.news import NewsSense, infer_filter
+from rag_app.source_cap import SourceCap
 from rag_app.stages import with_stages
 from rag_app.timing import timed
+from rag_app.tracing import span
 
 CANDIDATES = 100
 WEIGHTS = {"lexical": 0.9, "dense": 0.1}
@@ -81,20 +83,28 @@ class HybridRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        question, vector = _checked(query), None
-        if (foreign := self._foreign) is not None:
-            with timed("encode"):
-                vector = foreign.embed_query(question)
-        return self._searches.submit(_Asked(self, question, self.k if k is None else k, vector))
+        question, vector, wanted = _checked(query), None, self.k if k is None else k
+        with span("retrieve", k=wanted, index=self.index.path.name) as traced:
+            traced.note_content(question=question)
+            if (foreign := self._foreign) is not None:
+                with timed("encode"):
+                    vector = foreign.embed_query(question)
+            found = self._searches.submit(_Asked(self, question, wanted, vector))
+            traced.note(documents=len(found))
+        return found
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
     ) -> list[Document]:
-        question, vector = _checked(query), None
-        if (foreign := self._foreign) is not None:
-            with timed("encode"):
-                vector = await foreign.aembed_query(question)
-        return await self._searches.asubmit(_Asked(self, question, self.k if k is None else k, vector))
+        question, vector, wanted = _checked(query), None, self.k if k is None else k
+        with span("retrieve", k=wanted, index=self.index.path.name) as traced:
+            traced.note_content(question=question)
+            if (foreign := self._foreign) is not None:
+                with timed("encode"):
+                    vector = await foreign.aembed_query(question)
+            found = await self._searches.asubmit(_Asked(self, question, wanted, vector))
+            traced.note(documents=len(found))
+        return found
 
     @property
     def _foreign(self) -> Embeddings | None:
@@ -121,7 +131,7 @@ class HybridRetriever(BaseRetriever):
 
         matrix: Iterable[ArrayLike] = [()] * len(questions)
         if self.weights["dense"]:
-            with timed("encode"):
+            with timed("encode", model=getattr(snapshot.store.embeddings, "name", None)):
                 matrix = _matrix(snapshot.store.embeddings, questions, vectors)
         if len(questions) == 1 or len(snapshot.store) < _THREADS_FROM:
             return list(map(find, questions, matrix))
@@ -195,7 +205,8 @@ class HybridRetriever(BaseRetriever):
         gains = self.news.gains(question, fused, snapshot.store.documents)
         fused |= {id_: fused[id_] + gain * best for id_, gain in gains.items()}
         results = []
-        for rank, id_ in enumerate(list(ranks(fused))[:k], start=1):
+        for rank, document in enumerate(snapshot.store.get_by_ids(list(ranks(fused))[:k]), start=1):
+            id_ = str(document.id)
             stages: dict[str, dict[str, float]] = {}
             if hit := hits.get(id_):
                 stages["lexical"] = {"rank": stage_ranks["lexical"][id_], "score": hit.score, "coverage": hit.coverage}
@@ -204,7 +215,7 @@ class HybridRetriever(BaseRetriever):
             stages["fusion"] = {"rank": rank, "score": fused[id_]}
             if id_ in gains:
                 stages["fusion"]["timely"] = gains[id_] * best
-            results.append(with_stages(snapshot.store.documents[id_], stages))
+            results.append(with_stages(document, stages))
         return results
 
 
@@ -231,7 +242,7 @@ def _answer(asked: Sequence[_Asked]) -> list[list[Document]]:
 
 
 def _checked(query: str) -> str:
-    if question := normalise(query):
+    if question := normalise_question(query):
         return question
     raise ValueError("The question is empty. Ask something, for example: 누리호는 언제 발사됐나요?")
 
@@ -256,6 +267,7 @@ def build_retriever(
     analyses: Mapping[str, float] = FIELDS,
     news: NewsSense | None = None,
     collapse: bool = False,
+    max_per_source: int | None = None,
 ) -> ContextualCompressionRetriever:
     """Return the retriever for a LangChain chain: hybrid search over an index, then compression.
 
@@ -273,8 +285,14 @@ def build_retriever(
             it, and what day it is; None for the defaults of `rag_app.news.NewsSense`.
         collapse: Let one passage stand for those of other articles that nearly repeat it, and name these in its
             metadata as ``duplicates``; see `rag_app.collapsing`.
+        max_per_source: At most so many results of one outlet, or of one file where documents name no outlet; None for
+            any number. See `rag_app.source_cap`.
     """
-    if compressor is None:
+    if max_per_source is not None:
+        top_n = top_n if compressor is None else getattr(compressor, "top_n", None) or k
+        compressor = SourceCap(max_per_source=max_per_source, top_n=top_n, k=k, compressor=compressor)
+        k = max(k, 2 * CANDIDATES)  # as many as both searches propose: one source may have filled the first k
+    elif compressor is None:
         k, compressor = max(k, top_n) if collapse else top_n, TopN(top_n=top_n)
     if collapse:  # before a reranker, which then has less to read
         compressor = DocumentCompressorPipeline(transformers=[CollapseDuplicates(), compressor])

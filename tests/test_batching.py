@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import os
+import signal
 import threading
 import weakref
 from collections.abc import Iterator
@@ -188,6 +190,38 @@ def test_who_waits_is_served_also_where_no_thread_can_be_started(monkeypatch: py
             monkeypatch.setattr(threading.Thread, "start", refuse)
         assert (first.result(10), second.result(10)) == (2, 4)
     assert batcher.submit(3) == 6
+
+
+@pytest.mark.fault(4, "A task waited for ever for a model that raised StopIteration.")
+async def test_a_stop_iteration_reaches_the_task_that_waits() -> None:
+    def run(items: list[int]) -> list[int]:
+        return [next(iter([])) if item < 0 else item for item in items]
+
+    batcher = Batcher(run)
+    waiting = asyncio.gather(*(batcher.asubmit(n) for n in (1, -1, 2)), return_exceptions=True)
+    first, error, second = await asyncio.wait_for(waiting, 10)
+    assert (first, second) == (1, 2)
+    assert isinstance(error, RuntimeError)
+    assert isinstance(error.__cause__, StopIteration)
+
+
+@pytest.mark.fault(4, "A process that was forked while a thread was searching waited for ever on its first question.")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_threads_of_its_parent() -> None:
+    batcher = Batcher(doubling := Doubling())
+    with ThreadPoolExecutor(2) as pool:
+        with held_up(doubling):
+            futures = [pool.submit(batcher.submit, 1)]
+            assert doubling.entered.wait(10)
+            futures.append(pool.submit(batcher.submit, 2))
+            wait_for(batcher, 1)
+            if (child := os.fork()) == 0:
+                signal.alarm(10)  # ends it if it waits
+                batcher._run = lambda items: items
+                os._exit(batcher.submit(42))
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+        assert [future.result(10) for future in futures] == [2, 4]
 
 
 def test_too_few_results_are_an_error_for_everyone_and_not_a_wait_for_ever() -> None:

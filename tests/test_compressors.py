@@ -14,6 +14,7 @@ from langchain_core.documents import Document
 from pydantic import ValidationError
 
 from rag_app.compressors import CrossEncoderCompressor, LinearCompressor, TopN, load_reranker
+from rag_app.data import sample_documents
 from rag_app.documents import searchable_text
 from rag_app.evidence import gather_evidence
 from rag_app.models import load_cross_encoder
@@ -508,3 +509,19 @@ def test_top_n_keeps_the_first_as_they_are() -> None:
     assert result == given[:2]
     assert result[0] is given[0]
     assert TopN(top_n=2).compress_documents([], "질문") == []
+
+
+@pytest.mark.fault(
+    13,
+    "The embedded reranker's score of a passage depended in its last digits on what else was scored with it, and so on "
+    "what had been asked before.",
+)
+def test_a_passage_has_the_same_score_whatever_is_scored_beside_it() -> None:
+    texts = [document.page_content for document in sample_documents()][:40]
+    reranker = load_reranker()
+    pairs = [("누리호 발사는 언제 어디에서 했나요?", text) for text in texts]
+    together = reranker.score_pairs(pairs).tolist()
+    reranker.forget()
+    assert [reranker.score_pairs([pair])[0] for pair in pairs] == together
+    assert reranker.score_pairs(pairs[7:]).tolist() == together[7:]
+    assert reranker.score_pairs(pairs[::-1]).tolist() == together[::-1]

@@ -7,6 +7,7 @@ import pytest
 from langchain_core.callbacks import BaseCallbackHandler, Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.messages import HumanMessage
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import create_retriever_tool
@@ -14,7 +15,9 @@ from langchain_core.tools import create_retriever_tool
 from rag_app import retrieval
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
+from rag_app.history import standalone_by_rule
 from rag_app.index import Index, build_index
+from rag_app.korean import QUESTION_CHARS, normalise_question
 from rag_app.lexical import FIELDS, LexicalHit
 from rag_app.news import NewsSense
 from rag_app.retrieval import HybridRetriever, build_retriever
@@ -44,6 +47,17 @@ def test_each_stage_leaves_rank_and_score(index: Index) -> None:
         assert 0 < stages["lexical"]["coverage"] <= 1
         assert document.metadata["score"] == stages["fusion"]["score"]
     assert all("stages" not in passage.metadata for passage in index.snapshot.store.documents.values())
+
+
+@pytest.mark.fault(3, "Whoever changed a list in the metadata of a result, or of an article, changed the index's own.")
+def test_what_was_found_is_the_callers_own(tmp_path: Path) -> None:
+    index = build_index(tmp_path / "index", [make_document("날씨 소식이다.", tags=["하나"])], EMBEDDINGS)
+    for _ in range(2):
+        [found] = HybridRetriever(index=index).invoke("날씨")
+        whole = index.article(found.metadata["doc_id"])
+        assert found.metadata["tags"] == whole.metadata["tags"] == ["하나"]
+        found.metadata["tags"].append("둘")
+        whole.metadata["tags"].append("셋")
 
 
 def test_every_candidate_is_scored_by_both_searches(index: Index) -> None:
@@ -309,3 +323,11 @@ def test_stage_times_of_questions_asked_together_add_up_to_what_they_took(index:
         spent = time.perf_counter() - start
     assert set(seconds) == {"lexical", "encode", "dense", "fusion"}
     assert 0 < seconds["lexical"] + seconds["dense"] + seconds["fusion"] <= spent
+
+
+@pytest.mark.fault(5, "A question of 100,000 characters took 42 seconds and 3 GB of memory.")
+def test_a_question_is_read_as_far_as_one_can_ask() -> None:
+    assert len(normalise_question("가" * 100_000)) == QUESTION_CHARS
+    long = "누리호 " * 1000
+    assert standalone_by_rule("그럼 언제요?", [HumanMessage(long)]).endswith(" 그럼 언제요?")
+    assert len(standalone_by_rule("그럼 언제요?", [HumanMessage(long)])) <= QUESTION_CHARS

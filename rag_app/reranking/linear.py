@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
 from rag_app.embeddings import StaticEmbeddings, load_embeddings
-from rag_app.model_folders import COUNTS, LINEAR_RERANKER, read_json
+from rag_app.model_folders import COUNTS, LINEAR_RERANKER, read_json, read_tensors
 from rag_app.models import EMBEDDED
-from rag_app.reranking.matching import FEATURES, Counts, Matcher
+from rag_app.reranking.matching import FEATURES, Counts, Matcher, weighted
 
 _NUMBERS = ("first_stage", "scale", "bias")
 
@@ -53,7 +53,7 @@ class LinearReranker:
             passages: Each as it is searched; see `rag_app.documents.searchable_text`.
             first_stage_scores: What the hybrid search gave each of them; None leaves their share out, for all alike.
         """
-        logits: NDArray[np.float64] = self.matcher.features(question, passages) @ self.weights
+        logits = weighted(self.matcher.features(question, passages), self.weights)
         if first_stage_scores is not None:
             logits = logits + self.first_stage * np.asarray(first_stage_scores, np.float64)
         return logits
@@ -167,7 +167,7 @@ def _static(name: str | Path) -> StaticEmbeddings:
 
 
 def _read_counts(path: Path, tokens: int) -> Counts:
-    arrays = load_file(path)
+    arrays = read_tensors(path)
     missing = set(Counts._fields) - arrays.keys()
     if missing or len(arrays["token_counts"]) != tokens or len(arrays["bigrams"]) != len(arrays["bigram_counts"]):
         shapes = {name: array.shape for name, array in arrays.items()}

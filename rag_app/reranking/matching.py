@@ -66,6 +66,7 @@ K1, B, BIGRAMS = 1.2, 0.75, 450.0
 REMEMBERED = 1024
 """How many passages a `Matcher` keeps taken apart, in about 15 MB: most of the time goes into taking them apart."""
 _TITLE_CHARACTERS = 40
+_ROWS = 256  # of one product
 _EXACT = 0.95  # cosines above this count as the same token, in proportion
 _BRACKETS = re.compile(r"\s*\(.*?\)")
 
@@ -147,20 +148,22 @@ class Matcher:
         nearest = layout.best(cosines)
         names = _find_names(asked, sentences)
         titled = _with_title(in_sentence, layout)
-        by_bigrams = titled @ asked.bigram_shares
+        by_bigrams = weighted(titled, asked.bigram_shares)
         columns = {
-            "bigrams_passage": _bm25(in_passage, units) @ asked.bigram_shares,
+            "bigrams_passage": weighted(_bm25(in_passage, units), asked.bigram_shares),
             "bigrams_sentence": layout.best(by_bigrams),
-            "bigrams_two_sentences": layout.best(np.maximum(titled, in_sentence[layout.after]) @ asked.bigram_shares),
+            "bigrams_two_sentences": layout.best(
+                weighted(np.maximum(titled, in_sentence[layout.after]), asked.bigram_shares)
+            ),
             "names_passage": _share_of_names(asked, layout.best(names)),
             "names_sentence": layout.best(_share_of_names(asked, _with_title(names, layout))),
             "title_in_question": np.array([_names_title(asked, unit) for unit in units]),
             "log_characters": np.log1p([unit.characters for unit in units]),
-            "tokens_sentence": layout.best(_with_title(cosines, layout) @ asked.token_shares),
-            "tokens_three_sentences": layout.best(_with_neighbours(cosines, layout) @ asked.token_shares),
-            "tokens_passage": nearest @ asked.token_shares,
-            "tokens_exact": np.maximum(nearest - _EXACT, 0) / (1 - _EXACT) @ asked.token_shares,
-            "time": _tells_time(asked, sentences, by_bigrams + cosines @ asked.token_shares, layout),
+            "tokens_sentence": layout.best(weighted(_with_title(cosines, layout), asked.token_shares)),
+            "tokens_three_sentences": layout.best(weighted(_with_neighbours(cosines, layout), asked.token_shares)),
+            "tokens_passage": weighted(nearest, asked.token_shares),
+            "tokens_exact": weighted(np.maximum(nearest - _EXACT, 0) / (1 - _EXACT), asked.token_shares),
+            "time": _tells_time(asked, sentences, by_bigrams + weighted(cosines, asked.token_shares), layout),
         }
         return np.stack([columns[name] for name in FEATURES], axis=1)
 
@@ -216,7 +219,12 @@ class Matcher:
         met[tokens] = True  # np.unique would sort
         different = np.flatnonzero(met)
         places = np.cumsum(met)[tokens] - 1
-        cosines = self._directions(different) @ self._directions(asked.tokens).T
+        # In products of one shape: the last bits of a cosine would depend on how many there are, and so on what else
+        # is scored.
+        padded = np.pad(different, (0, -len(different) % _ROWS))
+        rows = self._directions(padded)
+        blocks = rows.reshape(-1, _ROWS, rows.shape[1]) @ self._directions(asked.tokens).T
+        cosines = blocks.reshape(len(padded), -1)
         owners = _number_sentences([unit.token_sentences for unit in units], layout)
         starts = np.flatnonzero(np.diff(owners, prepend=-1))
         nearest[owners[starts]] = np.maximum.reduceat(cosines[places], starts, axis=0)
@@ -227,6 +235,11 @@ class Matcher:
         vectors = self.vectors.vectors[self.vectors.rows[tokens], :DIMENSIONS].astype(np.float32)
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return np.asarray(vectors / np.where(lengths == 0, 1, lengths), np.float32)
+
+
+def weighted(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return each row's weighted sum, ``(n,)``: as ``values @ weights``, whose last bits depend on n."""
+    return np.asarray(np.einsum("ij,j->i", values, weights))
 
 
 def _lay_out(sizes: Sequence[int]) -> _Layout:
@@ -288,7 +301,7 @@ def _find_names(asked: _Asked, sentences: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _share_of_names(asked: _Asked, found: NDArray[np.float64]) -> NDArray[np.float64]:
-    return found @ asked.name_shares if asked.names else np.ones(len(found))
+    return weighted(found, asked.name_shares) if asked.names else np.ones(len(found))
 
 
 def _names_title(asked: _Asked, units: PassageUnits) -> float:
