@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 BENCH := $(BIN)/python -m eval.hit_rate --protocol both --overwrite \
 	--robustness lexical,base,hybrid,hybrid+rerank --scaling lexical,base,hybrid
 
-.PHONY: help install run test test-browser torture lint format bench clean
+.PHONY: help install run test test-browser torture lint audit format bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -43,6 +43,11 @@ lint: install ## ruff, formatting, mypy --strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: install ## ask the advisory databases about every pinned dependency; needs a network
+	$(BIN)/pytest tests/promises/test_supply_chain.py
+	$(BIN)/pip install --quiet --constraint constraints.txt pip-audit
+	$(BIN)/python -m tests.audit
 
 format: install ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .

@@ -125,8 +125,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     run = open_run(PROGRAM, parser, argv, RECIPES, DEFAULTS)
     settings = run.settings
-    static = recipe_name(settings, RECIPES) == "static"
     with preparing(run, parser):
+        static = recipe_name(settings, RECIPES) == "static"
         _check_options(settings, static=static)
     if static:
         from finetune.linear_reranking import fit_reranker

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import json
+import logging
 import os
 import sys
 import time
@@ -14,8 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from rag_app.language import Say, choose_language, language_of
+from rag_app.logs import log_event, milliseconds, set_up_logging
 from rag_app.models import OnnxBackend, TorchBackend
+from rag_app.secret_words import without_secrets
 from rag_app.settings import NONE, Settings, load_settings, name_or_none
+from rag_app.timing import stage_times
+from rag_app.tracing import capture_content
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
 
     from rag_app.index import Index
 
+_log = logging.getLogger("rag_app.cli")  # also when run as a script
 OK, FAILED, PARTLY, INTERRUPTED = 0, 1, 3, 130
 _MOST = 1_000_000  # results, days and so on: tantivy stops the process when it is asked for very many
 _COLUMNS = {"text": "본문", "title": "제목", "date": "날짜", "section": "분야", "source": "출처"}
@@ -35,8 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     say = choose_language(_asked_language(arguments), os.environ.get("RAG_LANG"), *locale)
     options = argparse.Namespace(command=None)
     try:
-        options = _parser(load_settings(), say).parse_args(arguments)
-        return int(options.run(options, say))
+        settings = load_settings()
+        set_up_logging(settings.log, settings.log_level)
+        capture_content(settings.trace_content)
+        options = _parser(settings, say).parse_args(arguments)
+        return _run(options, say)
     except KeyboardInterrupt:
         print(say("멈췄습니다. 색인은 그대로입니다.", "Stopped. The index is as it was."), file=sys.stderr)
         if options.command in ("index", "add") and (options.index / "spool").is_dir():
@@ -52,8 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             full = say("디스크가 가득 찼습니다. 색인은 그대로입니다.", "The disk is full. The index is as it was.")
             print(full, file=sys.stderr)
-        print(f"rag-app: {error}", file=sys.stderr)
+        print(f"rag-app: {without_secrets(str(error))}", file=sys.stderr)
         return FAILED
+
+
+def _run(options: argparse.Namespace, say: Say) -> int:
+    started = time.perf_counter()
+    with stage_times() as seconds:
+        status = int(options.run(options, say))
+    spent = round((time.perf_counter() - started) * 1000, 1)
+    log_event(_log, f"rag-app {options.command}", status=status, ms=spent, **milliseconds(seconds))
+    return status
 
 
 def _asked_language(arguments: Sequence[str]) -> str | None:
@@ -268,6 +286,16 @@ def _add_question(parser: argparse.ArgumentParser, settings: Settings, say: Say)
         help=say(
             "거의 같은 기사는 하나로 묶습니다 (RAG_COLLAPSE)",
             "let one article stand for those that nearly repeat it (RAG_COLLAPSE)",
+        ),
+    )
+    parser.add_argument(
+        "--max-per-source",
+        type=_positive,
+        default=settings.max_per_source,
+        metavar="N",
+        help=say(
+            "한 매체(없으면 한 파일)의 결과는 N개까지만 (RAG_MAX_PER_SOURCE)",
+            "at most N results of one outlet, or of one file that names none (RAG_MAX_PER_SOURCE)",
         ),
     )
     parser.add_argument(
@@ -521,6 +549,7 @@ def _retriever(options: argparse.Namespace, index: "Index", *, top_n: int) -> "B
         filter=filter,
         news=news,
         collapse=options.collapse,
+        max_per_source=options.max_per_source,
     )
 
 

@@ -1,10 +1,16 @@
 """Hub models and data: taken from the local cache, downloaded once, or reported missing within seconds."""
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 TIMEOUT = 5.0  # seconds until an unreachable Hub is reported
 _WANTED = ["*.safetensors", "*.json", "*.txt", "*.model"]
 _IGNORED = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*"]
+
+Answer = TypeVar("Answer")
 
 
 def download_model(repo: str, revision: str | None = None) -> Path:
@@ -37,7 +43,7 @@ def download_model(repo: str, revision: str | None = None) -> Path:
         )
     try:
         # Asked first and once: a download would go on retrying before it says that there is no network.
-        info = HfApi().model_info(repo, revision=revision, timeout=TIMEOUT)
+        info = _in_time(lambda: HfApi().model_info(repo, revision=revision, timeout=TIMEOUT))
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ValueError(
             f"There is no folder {label!r}, and the Hub has no such model or revision, or keeps it private: {error}"
@@ -62,11 +68,47 @@ def check_dataset(repo: str, revision: str | None = None) -> None:
     from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
-        HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT)
+        _in_time(lambda: HfApi().dataset_info(repo, revision=revision, timeout=TIMEOUT))
     except (HfHubHTTPError, OfflineModeIsEnabled):  # the Hub answered; or only the cache will be looked into
         return
     except network_errors() as error:
         raise ConnectionError(str(error)) from error
+
+
+def cached_only() -> str:
+    """Return what to do with ``HF_HUB_OFFLINE`` about data that are not to be had."""
+    from huggingface_hub import is_offline_mode
+
+    return (
+        "HF_HUB_OFFLINE is set and nothing is in the cache: unset it to download"
+        if is_offline_mode()
+        else "with a copy in the cache set HF_HUB_OFFLINE=1"
+    )
+
+
+def _in_time(ask: Callable[[], Answer]) -> Answer:
+    """Return what the Hub answers.
+
+    The client's own limit holds for each step of a request: not for looking up the Hub's address, and not for a server
+    that sends a byte now and then.
+
+    Raises:
+        TimeoutError: It has not answered in `TIMEOUT` seconds, whatever it does meanwhile.
+    """
+    answer: Future[Answer] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    # A daemon: what hangs in a look-up cannot be stopped, and the program does not wait for it.
+    threading.Thread(target=run, name="ask-hub", daemon=True).start()
+    try:
+        return answer.result(TIMEOUT)
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer within {TIMEOUT:g} seconds") from error
 
 
 def _cached(repo: str, revision: str | None) -> Path | None:

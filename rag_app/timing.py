@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 
+from rag_app.tracing import Value, span
+
 Times = dict[str, float]
 """Seconds by stage."""
 
@@ -34,17 +36,18 @@ def stage_times() -> Iterator[Times]:
 
 
 @contextmanager
-def timed(stage: str) -> Iterator[None]:
-    """Add the time of the ``with`` block to a stage, if somebody is collecting; see `stage_times`."""
-    times = _times.get()
-    if times is None:
-        yield
-        return
-    start = perf_counter()
+def timed(stage: str, **attributes: Value) -> Iterator[None]:
+    """Add the time of the ``with`` block to a stage, if somebody is collecting; see `stage_times`.
+
+    It is a span too, with these attributes; see `rag_app.tracing.span`.
+    """
+    times, start = _times.get(), perf_counter()
     try:
-        yield
+        with span(stage, **attributes):
+            yield
     finally:
-        add_times(times, {stage: perf_counter() - start})
+        if times is not None:
+            add_times(times, {stage: perf_counter() - start})
 
 
 def current_times() -> Times | None:

@@ -9,8 +9,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from pydantic import ValidationError
 
+from rag_app.chat_models.destinations import check_destination
 from rag_app.chat_models.errors import REMEDIES, ChatModelError, ChatModelNameError, explained
-from rag_app.chat_models.providers import key_variable
+from rag_app.chat_models.providers import check_name, key_variable
 from rag_app.chat_models.servers import (
     CONNECT_TIMEOUT,
     INSTALL,
@@ -51,6 +52,7 @@ def load_chat_model(name: str, **options: Any) -> BaseChatModel:
         raise ChatModelNameError(
             "The chat model's name is empty. Give one such as openai:gpt-5-mini or http://localhost:8000/v1", "empty"
         )
+    check_name(name)  # before anybody repeats it
     return _LOADERS.get(_scheme(name), _load_named)(name, options)
 
 
@@ -75,6 +77,7 @@ def _load_url(name: str, options: dict[str, Any]) -> BaseChatModel:
     except ImportError as error:
         raise ImportError(f"An address needs the package langchain-openai. Install it with: {INSTALL}") from error
     address = parse_address(name)
+    check_destination(address.base)
     key = {} if address.is_openai else {"api_key": NO_KEY}
     seconds = options.get("timeout", TIMEOUT)
     if isinstance(seconds, int | float):

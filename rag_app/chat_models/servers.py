@@ -1,11 +1,13 @@
 """Servers that speak OpenAI's protocol: their addresses, what is sent to them, which models they have."""
 
+import asyncio
 import os
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
+from rag_app.chat_models.destinations import check_destination
 from rag_app.chat_models.errors import ChatModelError, ChatModelNameError, explained
 
 INSTALL = 'pip install "korean-rag[chat]"'
@@ -95,6 +97,8 @@ def http_clients(address: Address, options: dict[str, Any]) -> dict[str, Any]:
     project, and the headers of ``OPENAI_CUSTOM_HEADERS``, an ``Authorization`` among them if need be. Other servers get
     none of it. Nor are they followed when they point elsewhere.
 
+    Nothing is sent to where a cloud tells its machines their secrets; see `check_destination`.
+
     Each request closes its connection: one kept for the next request would belong to the event loop that opened it,
     which may be over by then, and to a client that nobody closes.
     """
@@ -107,6 +111,14 @@ def http_clients(address: Address, options: dict[str, Any]) -> dict[str, Any]:
     wanted = {name.lower() for name in options.get("default_headers") or {}}
 
     def strip(request: Any) -> None:
+        check_destination(str(request.url))
+        clean(request)
+
+    async def astrip(request: Any) -> None:
+        await asyncio.to_thread(check_destination, str(request.url))
+        clean(request)
+
+    def clean(request: Any) -> None:
         custom = os.environ.get("OPENAI_CUSTOM_HEADERS", "").splitlines()
         for name in ("openai-organization", "openai-project", *(line.partition(":")[0].strip() for line in custom)):
             if name in request.headers and name.lower() not in wanted:
@@ -114,9 +126,6 @@ def http_clients(address: Address, options: dict[str, Any]) -> dict[str, Any]:
         if isinstance(key, str) and "authorization" not in wanted:
             request.headers["Authorization"] = f"Bearer {key}"
         request.headers["Connection"] = "close"
-
-    async def astrip(request: Any) -> None:
-        strip(request)
 
     shared: dict[str, Any] = {"timeout": options.get("timeout"), "follow_redirects": False}
     return {
@@ -154,6 +163,7 @@ def _get(address: Address, path: str, options: dict[str, Any]) -> Any:
         import openai
     except ImportError as error:
         raise ImportError(f"An address needs the package openai. Install it with: {INSTALL}") from error
+    check_destination(address.base)
     options = {"timeout": openai.Timeout(LIST_TIMEOUT, connect=CONNECT_TIMEOUT), "max_retries": 0, **options}
     if not address.is_openai:
         options.setdefault("api_key", NO_KEY)
