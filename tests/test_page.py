@@ -338,7 +338,7 @@ def test_a_chat_model_s_answer_is_shown_with_the_sources_it_cites(sample_page: "
         sample_page.session_state["chat_model"] = server.url
         app = _ask(sample_page, ANSWERABLE)
         cited = r"\*\*헬륨 배관 이음매\*\*입니다\W*\[:small\[출처\] 1\]\(#source-\w+-1\)\. "
-        assert re.fullmatch(cited + re.escape(r"\!\[x\]\(http\://example.com\)"), _answer(app))
+        assert re.fullmatch(cited + re.escape(r"\!\[x\] \(‹주소 삭제›\)"), _answer(app))
         assert [box.label for box in app.expander] == ["함께 찾은 기사 4건"]
 
 

@@ -9,6 +9,7 @@ from time import sleep
 
 import streamlit as st
 
+from rag_app.page.limits import QUESTION_CHARS
 from rag_app.page.views import VIEWS, View, hand_over
 from rag_app.page.words import language_switch, say
 from rag_app.settings import load_settings
@@ -81,4 +82,5 @@ def show_title(view: View) -> None:
 
 def ask_box() -> str | None:
     """Show where to type a question; return the one that was sent."""
-    return st.chat_input(say("뉴스에 대해 물어보세요", "Ask about the news"), key="question")
+    words = say("뉴스에 대해 물어보세요", "Ask about the news")
+    return st.chat_input(words, key="question", max_chars=QUESTION_CHARS)

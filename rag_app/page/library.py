@@ -11,6 +11,7 @@ import streamlit as st
 from rag_app.corpus.index_folders import delete_index, new_index_folder, rename_index, size_on_disk
 from rag_app.generations import MANIFEST, is_index
 from rag_app.page.corpus.jobs import jobs
+from rag_app.page.powers import shown_model
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.views import CARRIED
 from rag_app.page.words import say
@@ -107,7 +108,7 @@ def _show_index(name: str, path: Path, current: Path, settings: Settings) -> Non
             f"기사 {counts['documents']:,}건 · 단락 {counts['passages']:,}개 · {_size(path)} · {built}",
             f"{counts['documents']:,} articles · {counts['passages']:,} passages · {_size(path)} · {built}",
         )
-        st.caption(f"{details} · {escape_markdown(counts['model'])}")
+        st.caption(f"{details} · {escape_markdown(shown_model(counts['model'], settings))}")
     else:
         st.caption(say("아직 비어 있습니다.", "Still empty."))
     busy = jobs().is_busy(path)

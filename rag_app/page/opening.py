@@ -1,5 +1,6 @@
 """Opens the index that a visitor chose, and the view over it."""
 
+import logging
 from functools import partial
 from pathlib import Path
 
@@ -8,25 +9,33 @@ import streamlit as st
 from rag_app.data import sample_documents
 from rag_app.generations import MANIFEST
 from rag_app.index import build_index
+from rag_app.logs import set_up_logging
 from rag_app.page.corpus.view import show_first_upload
 from rag_app.page.frame import show_navigation, show_title
+from rag_app.page.home import keep_private
 from rag_app.page.library import choose_index
+from rag_app.page.powers import are_guests, shown_path
 from rag_app.page.problems import ERRORS, show_error, show_explained
 from rag_app.page.resources import current_index, embedding_model
-from rag_app.page.secrets_file import load_secrets
 from rag_app.page.views import View
+from rag_app.page.visitor import show_who
 from rag_app.page.words import say
 from rag_app.settings import Settings, load_settings
+from rag_app.tracing import capture_content
+
+_log = logging.getLogger(__name__)
 
 
 def open_page() -> None:
     """Show the view that was chosen, over the index that was chosen."""
-    load_secrets()
     try:
         settings = load_settings()
     except ValueError as error:
         show_error(say("환경 변수(RAG_...) 설정이 잘못되었습니다.", "A RAG_... variable is wrong."), str(error))
         return
+    set_up_logging(settings.log, settings.log_level)
+    capture_content(settings.trace_content)
+    keep_private(settings)
     show_navigation(settings.lang, partial(_show, settings=settings))
 
 
@@ -34,6 +43,7 @@ def _show(view: View, settings: Settings) -> None:
     show_title(view)
     with st.sidebar:
         path = choose_index(settings)
+        show_who(settings)
     if not (path / MANIFEST).is_file():
         _offer_sample(path, settings)
         show_first_upload(path, settings)
@@ -41,22 +51,24 @@ def _show(view: View, settings: Settings) -> None:
     try:
         index = current_index(path, settings.backend)
     except ERRORS as error:
-        _explain_index(path, error)
+        _explain_index(path, error, settings)
         return
     view.show(index, settings)
 
 
 def _offer_sample(path: Path, settings: Settings) -> None:
+    shown = shown_path(path, settings)
     st.info(
         say(
-            f"`{path}`에 색인이 없습니다. 가진 문서로 색인을 만들거나, 예제 뉴스로 먼저 써 보세요.",
-            f"There is no index in `{path}`. Build one from your documents, or try the sample news first.",
+            f"`{shown}`에 색인이 없습니다. 가진 문서로 색인을 만들거나, 예제 뉴스로 먼저 써 보세요.",
+            f"There is no index in `{shown}`. Build one from your documents, or try the sample news first.",
         )
     )
     started = st.button(say("예제 뉴스로 색인 만들기", "Index the sample news"), type="primary")
-    with st.expander(say("명령으로 만들기", "By command")):
-        folder = say("문서폴더", "FOLDER")
-        st.code(f"rag-app index {folder} --index {path}\nrag-app index sample --index {path}", "bash")
+    if not are_guests(settings):
+        with st.expander(say("명령으로 만들기", "By command")):
+            folder = say("문서폴더", "FOLDER")
+            st.code(f"rag-app index {folder} --index {path}\nrag-app index sample --index {path}", "bash")
     if not started:
         return
     try:
@@ -68,7 +80,16 @@ def _offer_sample(path: Path, settings: Settings) -> None:
     st.rerun()
 
 
-def _explain_index(path: Path, error: Exception) -> None:
+def _explain_index(path: Path, error: Exception, settings: Settings) -> None:
+    if are_guests(settings):
+        _log.error("The index %s could not be opened: %s", path, error)
+        show_error(
+            say(
+                f"색인(`{path.name}`)을 열지 못했습니다. 관리자에게 알려 주세요.",
+                f"The index `{path.name}` could not be opened. Tell the administrator.",
+            )
+        )
+        return
     show_error(
         say(
             f"색인(`{path}`)을 열지 못했습니다. 아래 명령으로 검사하거나 다시 만들 수 있습니다.",

@@ -7,6 +7,8 @@ import streamlit as st
 from rag_app.chat_models.errors import ChatModelError
 from rag_app.language import Say
 from rag_app.page.chat_model.remedies import chat_model_remedy
+from rag_app.page.limits import LimitError
+from rag_app.page.powers import without_folders
 from rag_app.page.words import language
 from rag_app.rendering.text import escape_markdown
 
@@ -69,13 +71,16 @@ REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (
 
 def explain(error: Exception, words: Say | None = None) -> str:
     """Return what to do about one of `ERRORS`, in the visitor's language; in ``words`` outside of a script run."""
-    return (words or language())(
-        *(chat_model_remedy(error) or next(known for kind, known in REMEDIES if isinstance(error, kind)))
-    )
+    words = words or language()
+    if isinstance(error, LimitError):
+        return error.told(words)
+    return words(*(chat_model_remedy(error) or next(known for kind, known in REMEDIES if isinstance(error, kind))))
 
 
 def detail_of(error: Exception) -> str:
     """Return what an error says beside what `explain` says of it."""
+    if isinstance(error, LimitError):
+        return ""
     return error.what if isinstance(error, ChatModelError) else str(error)
 
 
@@ -86,4 +91,4 @@ def show_explained(error: Exception) -> None:
 
 def show_error(problem: str, detail: str = "") -> None:
     """Show what went wrong; the detail, an error's own message, as text."""
-    st.error(f"{problem}\n\n{escape_markdown(detail)}")
+    st.error(f"{problem}\n\n{escape_markdown(without_folders(detail))}")

@@ -8,15 +8,18 @@ from rag_app.page.problems import show_error
 from rag_app.page.words import say
 
 
-def load_secrets() -> None:
-    """Have Streamlit read its secrets; explain a file that it cannot read, without what the file holds."""
+def load_secrets() -> bool:
+    """Have Streamlit read its secrets; return whether it could.
+
+    A file that it cannot read is explained, without what the file holds: a password may stand in it.
+    """
     try:
         found = st.secrets.load_if_toml_exists()
     except (OSError, ValueError):  # no right to read it, not UTF-8
         found = False
     broken = [path for path in st.get_option("secrets.files") if Path(path).exists()]
     if found or not broken:
-        return
+        return True
     show_error(
         say(
             '키를 둔 파일을 읽지 못했습니다. `이름 = "값"` 꼴의 줄만 있는지, UTF-8인지, 읽을 권한이 있는지 확인하세요.',
@@ -25,3 +28,4 @@ def load_secrets() -> None:
         ),
         ", ".join(broken),
     )
+    return False

@@ -23,8 +23,9 @@ OTHER = "두루시민축구단 김도윤 감독 계약 기간은?"
 def _reply(messages: list[dict[str, Any]]) -> list[str]:
     if "고쳐 쓰세요" in messages[0]["content"]:
         return [REWRITTEN]
-    asked = messages[-1]["content"].rsplit("질문: ", 1)[-1]
-    answers = {QUESTION: ["헬륨 배관 ", "이음매입니다 ", "[1]."], REWRITTEN: ["19일로 ", "미뤄졌습니다 ", "[1]."]}
+    told = messages[-1]["content"]
+    asked = REWRITTEN if REWRITTEN in told else told.rsplit("질문: ", 1)[-1]
+    answers = {QUESTION: ["헬륨 배관 이", "음매입니다 ", "[1]."], REWRITTEN: ["19일로 미", "뤄졌습니다 ", "[1]."]}
     return answers.get(asked, ["2년 6개월", "입니다 ", "[1]."])
 
 

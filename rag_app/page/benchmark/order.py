@@ -9,6 +9,8 @@ from rag_app.benchmark.order import Order, index_label
 from rag_app.benchmark.runs import Run, Runs, list_systems
 from rag_app.models import EMBEDDED
 from rag_app.page.library import known_indexes
+from rag_app.page.limits import check_benchmarks
+from rag_app.page.powers import are_guests
 from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.system_names import system_name
 from rag_app.page.words import duration_words, say
@@ -58,7 +60,7 @@ _PROTOCOLS = {
 
 def ask_order(runs: Runs, ordered: Sequence[Run], settings: Settings) -> Run | None:
     """Ask what is to be measured; return the benchmark once it has been started."""
-    data, upload = _ask_data()
+    data, upload = _ask_data(settings)
     protocol = st.radio(
         say("재는 방식", "Protocol"),
         list(_PROTOCOLS),
@@ -83,13 +85,13 @@ def _possible(order: Order) -> list[str]:
     return list_systems(order)
 
 
-def _ask_data() -> tuple[str, tuple[str, bytes] | None]:
+def _ask_data(settings: Settings) -> tuple[str, tuple[str, bytes] | None]:
     """Return where the questions are, empty while that is not said, and the file that was uploaded."""
     source = st.radio(
         say("자료", "Data"),
-        list(_SOURCES),
+        sources := [name for name in _SOURCES if name != "path" or not are_guests(settings)],
         format_func=lambda name: say(*_SOURCES[name][0]),
-        captions=[say(*captions) for _, captions in _SOURCES.values()],
+        captions=[say(*_SOURCES[name][1]) for name in sources],
     )
     if source == "path":
         typed = st.text_input(
@@ -104,6 +106,8 @@ def _ask_data() -> tuple[str, tuple[str, bytes] | None]:
 
 
 def _ask_models(order: Order, settings: Settings) -> Order:
+    if are_guests(settings):
+        return order._replace(reranker=settings.reranker)
     with st.expander(say("모델과 내 색인", "Models and own indexes")):
         base = st.text_input(
             say("기준 임베딩 모델", "Embedding model of the base"),
@@ -220,6 +224,7 @@ def _start(order: Order, upload: tuple[str, bytes] | None, runs: Runs) -> Run | 
     ):
         return None
     try:
+        check_benchmarks(len(runs.all()), len(upload[1]) if upload else 0)
         return runs.start(order, upload)
     except BlockingIOError:  # started by somebody else meanwhile
         st.rerun()

@@ -7,6 +7,7 @@ import streamlit as st
 from rag_app.benchmark.log import Progress, Step, problem, progress, tail
 from rag_app.benchmark.runs import Run, Runs
 from rag_app.page.benchmark.data_problems import explain_data
+from rag_app.page.powers import without_folders
 from rag_app.page.problems import ERRORS, show_error, show_explained
 from rag_app.page.system_names import system_name
 from rag_app.page.words import duration_words, say
@@ -60,7 +61,7 @@ def show_unfinished(run: Run, runs: Runs) -> None:
         _offer_again(run, runs)
     if log.strip():
         with st.expander(say("기록", "Log")):
-            st.code(tail(run.without_paths(log)), language=None, wrap_lines=True)
+            st.code(tail(without_folders(run.without_paths(log))), language=None, wrap_lines=True)
 
 
 def _offer_again(run: Run, runs: Runs) -> None:

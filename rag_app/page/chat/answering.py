@@ -14,6 +14,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
 from rag_app.conversations.turn import Turn
+from rag_app.logs import log_event, milliseconds
 from rag_app.timing import stage_times
 
 AT_ONCE = 8
@@ -187,13 +188,14 @@ class Answers:
         except Exception as error:
             turn.problem, turn.detail = explain(error), str(error)
             if not turn.problem:
-                turn.problem = type(error).__name__
+                turn.problem, turn.detail = type(error).__name__, ""  # what it says concerns no visitor
                 _log.exception("An answer failed")
                 raise
         finally:
             for task in list(answer._tasks):
                 task.cancel()
             turn.seconds["total"] = answer.seconds
+            _log_answer(answer)
             await asyncio.shield(self._end(answer))  # a stop that comes too late changes nothing
 
     async def _end(self, answer: Answer) -> None:
@@ -231,6 +233,19 @@ class Answers:
             answer.stop()
         except (OSError, ValueError) as error:
             answer.unsaved = str(error)
+
+
+def _log_answer(answer: Answer) -> None:
+    turn = answer.turn
+    log_event(
+        _log,
+        "answered" if turn.finished else "answer stopped" if turn.stopped else "answer failed",
+        request=turn.id,
+        documents=len(turn.documents),
+        refused=turn.refused,
+        characters=len(turn.answer),
+        **milliseconds(turn.seconds),
+    )
 
 
 def _remembered(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Task[Any]":

@@ -7,6 +7,7 @@ import streamlit as st
 from rag_app.index import Index
 from rag_app.page.chat.scope import Scope, choose_scope
 from rag_app.page.chat_model.choice import choose_chat_model
+from rag_app.page.powers import are_guests, shown_model, shown_path
 from rag_app.page.resources import Facets
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
@@ -67,26 +68,20 @@ def choose(index: Index, facets: Facets, settings: Settings) -> Choices:
             f"{manifest['documents']:,} articles · {manifest['passages']:,} passages  \n",
         )
         + say("임베딩", "Embeddings")
-        + f" {escape_markdown(str(manifest['model']['name']))}  \n"
+        + f" {escape_markdown(shown_model(str(manifest['model']['name']), settings))}  \n"
         + say("위치", "Folder")
-        + f" {escape_markdown(str(index.path))}"
+        + f" {escape_markdown(shown_path(index.path, settings))}"
     )
     return Choices(sources, candidates, reranker, scope, chat_model, collapse)
 
 
 def _reranking(settings: Settings) -> tuple[str | None, int]:
     """Ask for the reranker; return its name, None for no reranking, and how many passages it reads."""
-    name = st.text_input(
-        say("재순위 모델", "Reranker"),
-        settings.reranker or "",
-        placeholder=say("embedded, 폴더 또는 Hub 이름", "embedded, a folder or a Hub name"),
-        help=say(
-            "질문과 단락을 함께 읽어 순서를 다시 매기는 모델입니다. `embedded`는 함께 들어 있는 작은 모델이고, "
-            "cross-encoder의 폴더나 Hub 이름도 됩니다. RAG_RERANKER로도 정합니다.",
-            "Reads question and passage together and orders anew. `embedded` is the small model that comes with the "
-            "package; a cross-encoder's folder or Hub name works too. RAG_RERANKER sets it as well.",
-        ),
-    )
+    name = settings.reranker or ""
+    if are_guests(settings):
+        st.caption(say("재순위 모델", "Reranker") + f": {escape_markdown(shown_model(name or '-', settings))}")
+    else:
+        name = _ask_reranker(name)
     name = name_or_none(name) or ""
     # Its key changes with the name, so that naming a model switches it on.
     on = st.toggle(say("재순위 쓰기", "Rerank"), value=bool(name), disabled=not name, key=f"rerank {name}")
@@ -108,3 +103,17 @@ def _reranking(settings: Settings) -> tuple[str | None, int]:
         ),
     )
     return (name if on else None), candidates
+
+
+def _ask_reranker(default: str) -> str:
+    return st.text_input(
+        say("재순위 모델", "Reranker"),
+        default,
+        placeholder=say("embedded, 폴더 또는 Hub 이름", "embedded, a folder or a Hub name"),
+        help=say(
+            "질문과 단락을 함께 읽어 순서를 다시 매기는 모델입니다. `embedded`는 함께 들어 있는 작은 모델이고, "
+            "cross-encoder의 폴더나 Hub 이름도 됩니다. RAG_RERANKER로도 정합니다.",
+            "Reads question and passage together and orders anew. `embedded` is the small model that comes with the "
+            "package; a cross-encoder's folder or Hub name works too. RAG_RERANKER sets it as well.",
+        ),
+    )

@@ -11,7 +11,9 @@ from rag_app.conversations.transcript import file_name, to_markdown
 from rag_app.conversations.turn import Turn, new_id
 from rag_app.page.chat.answering import Answer, Answers
 from rag_app.page.feedback.thumbs import feedback_store
+from rag_app.page.powers import without_folders
 from rag_app.page.problems import show_error
+from rag_app.page.visitor import owner
 from rag_app.page.words import language, say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
@@ -52,8 +54,8 @@ def answers() -> Answers:
 
 
 def conversations(settings: Settings) -> Conversations:
-    """Return the conversations of this page."""
-    return Conversations(settings.home / "chat.sqlite")
+    """Return the conversations of the visitor."""
+    return Conversations(settings.home / "chat.sqlite", owner())
 
 
 def current(store: Conversations) -> Current:
@@ -290,5 +292,5 @@ def show_unkept(state: Current) -> None:
                 "대화가 저장되지 않고 있습니다. 페이지를 닫으면 사라집니다.",
                 "This conversation is not being kept. It is gone once you close the page.",
             )
-            + f"\n\n{escape_markdown(state.unkept)}"
+            + f"\n\n{escape_markdown(without_folders(state.unkept))}"
         )

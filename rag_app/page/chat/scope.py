@@ -51,7 +51,7 @@ class Scope(NamedTuple):
 
 def choose_scope(index: Index, facets: Facets) -> Scope:
     """Let the visitor choose among the sections, outlets and days that an index has."""
-    place = str(index.path)
+    place = index.path.name  # not its path, since keys go to the browser
     keys = [f"{name} {place}" for name in ("sections", "outlets")]
     sections = _choose_names(say("분야", "Sections"), facets.sections, say("모든 분야", "All sections"), keys[0])
     outlets = _choose_names(say("매체", "Outlets"), facets.outlets, say("모든 매체", "All outlets"), keys[1])
@@ -113,7 +113,10 @@ def _show_left(index: Index, scope: Scope, keys: Sequence[str]) -> None:
     else:
         st.warning(say("이 범위에는 기사가 없습니다. 범위를 넓혀 보세요.", "No article is left. Widen the range."))
     st.button(
-        say("범위 지우기", "Search everything"), key=f"everything {index.path}", on_click=_reset, args=(list(keys),)
+        say("범위 지우기", "Search everything"),
+        key=f"everything {index.path.name}",
+        on_click=_reset,
+        args=(list(keys),),
     )
 
 

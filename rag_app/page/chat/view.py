@@ -24,6 +24,8 @@ from rag_app.page.chat.choices import Choices, choose
 from rag_app.page.chat.history import Current, answers
 from rag_app.page.feedback.thumbs import right_article, show_thumbs
 from rag_app.page.frame import ask_box
+from rag_app.page.limits import QUESTION_CHARS, LimitError, check_question
+from rag_app.page.powers import shown_path
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.suggestions import suggestions
 from rag_app.page.views import HANDED_OVER, hand_over, open_view
@@ -31,7 +33,7 @@ from rag_app.page.words import language, say
 from rag_app.rendering.answer import answer_markdown
 from rag_app.rendering.text import escape_markdown, shortened
 from rag_app.retrieval import build_retriever
-from rag_app.settings import Settings
+from rag_app.settings import Settings, load_settings
 
 PATIENCE = 4
 """Seconds after which one who waits is told for how long."""
@@ -60,7 +62,8 @@ def show_chat(index: Index, settings: Settings) -> None:
     with st.sidebar:
         listed = st.container()
         choices = choose(index, facets, settings)
-    if question is not None and normalise(question):
+    problem = _problem_with(question)
+    if question is not None and not problem:
         _ask(question, state, store, index, choices, settings)
     running = _running(state)  # once in a run: an answer that ends meanwhile would be drawn nowhere
     with listed:
@@ -75,19 +78,30 @@ def show_chat(index: Index, settings: Settings) -> None:
             )
         )
     _show_conversation(state, store, index, running)
-    if question is not None and not normalise(question):
-        st.warning(
-            say(
-                "질문이 비어 있습니다. 예를 들어 “누리호는 언제 발사됐나요?”처럼 물어보세요.",
-                "The question is empty. Ask something, for example “누리호는 언제 발사됐나요?”.",
-            )
-        )
+    if problem:
+        st.warning(problem)
     drawn = st.session_state.get(_DRAWN, 0)
     st.session_state[_DRAWN] = len(state.turns)
     if running:
         _watch(running, index, below=2 * max(0, drawn - len(state.turns)))
     elif not state.turns:
         _suggest(suggestions(index))
+
+
+def _problem_with(question: str | None) -> str:
+    """Return why a question cannot be asked; empty if it can."""
+    if question is None:
+        return ""
+    if not normalise(question[: QUESTION_CHARS + 1]):
+        return say(
+            "질문이 비어 있습니다. 예를 들어 “누리호는 언제 발사됐나요?”처럼 물어보세요.",
+            "The question is empty. Ask something, for example “누리호는 언제 발사됐나요?”.",
+        )
+    try:
+        check_question(question)
+    except LimitError as error:
+        return explain(error)
+    return ""
 
 
 def _ask(
@@ -131,6 +145,7 @@ def _build(index: Index, choices: Choices, settings: Settings, lang: Lang) -> Ru
         top_n=top_n,
         filter=choices.scope.filter,
         collapse=choices.collapse,
+        max_per_source=settings.max_per_source,
     )
     return build_chain(
         retriever, embeddings=index.embeddings, chat_model=chat_model, max_sources=choices.sources, lang=lang
@@ -220,7 +235,7 @@ def _ask_again(turn: Turn, state: Current, store: Conversations) -> None:
 def _edit(state: Current, store: Conversations, number: int) -> None:
     """Let a question be asked otherwise, in a dialog."""
     turn = state.turns[number]
-    text = st.text_area(say("질문", "Question"), turn.question, key=f"edited {turn.id}")
+    text = st.text_area(say("질문", "Question"), turn.question, max_chars=QUESTION_CHARS, key=f"edited {turn.id}")
     _write_at_once(key=f"writing {turn.id}")
     after = len(state.turns) - number - 1
     if after:
@@ -263,7 +278,8 @@ def _show_search(turn: Turn, index: Index | None = None) -> None:
     if turn.filtered:
         st.caption(f"{say('찾은 범위', 'Searched in')}: {escape_markdown(turn.filtered)}")
     if index is not None and turn.index not in ("", str(index.path)):
-        st.caption(f"{say('찾은 색인', 'Searched index')}: {escape_markdown(turn.index)}")
+        name = escape_markdown(shown_path(Path(turn.index), load_settings()))
+        st.caption(f"{say('찾은 색인', 'Searched index')}: {name}")
 
 
 def _answer_markdown(turn: Turn) -> str:

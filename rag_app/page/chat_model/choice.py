@@ -10,6 +10,7 @@ from rag_app.chat_models.providers import Kind, check_name, kind_of, short_name
 from rag_app.page import resources
 from rag_app.page.chat_model.check import forget_check, show_check, show_key, start_check
 from rag_app.page.chat_model.fields import show_fields
+from rag_app.page.powers import are_guests
 from rag_app.page.problems import explain
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
@@ -52,7 +53,7 @@ def choose_chat_model(settings: Settings) -> str | None:
     current = current_chat_model(settings)
     named = escape_markdown(_title(current)) if current else say("없음 (기사 인용)", "none (quotes)")
     label = say(f"채팅 모델: {named}", f"Chat model: {named}")
-    if settings.chat_model_fixed:
+    if _is_fixed(settings):
         st.caption(label)
         return current or None
     if st.button(label, icon=":material/edit_note:", width="stretch", key="chat_model_button"):
@@ -67,12 +68,16 @@ def choose_chat_model(settings: Settings) -> str | None:
 def current_chat_model(settings: Settings) -> str:
     """Return the name that was chosen in this session, else by this browser, else set; empty for none."""
     start = name_or_none(settings.chat_model) or ""
-    if settings.chat_model_fixed:
+    if _is_fixed(settings):
         return start
     if CHOSEN not in st.session_state:
         kept = _kept()
         st.session_state[CHOSEN] = start if kept is None else _sound(unquote(kept))
     return str(st.session_state[CHOSEN] or "")
+
+
+def _is_fixed(settings: Settings) -> bool:
+    return settings.chat_model_fixed or are_guests(settings)
 
 
 def _show_dialog(current: str, settings: Settings) -> None:

@@ -14,6 +14,8 @@ from rag_app.page import resources
 from rag_app.page.compare.comparing import Comparing, System, compare
 from rag_app.page.compare.results import AGAIN, measure_again, show_comparison
 from rag_app.page.library import known_indexes
+from rag_app.page.limits import QUESTION_CHARS, check_question
+from rag_app.page.powers import are_guests
 from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.suggestions import suggestions
 from rag_app.page.system_names import system_name, system_words
@@ -49,8 +51,9 @@ def show_compare(index: Index, settings: Settings) -> None:
     if len(systems) < 2:
         st.info(say("비교할 방식을 둘이나 셋 고르세요.", "Choose two or three systems to compare."))
         return
-    st.query_params["q"] = question
     try:
+        check_question(question)
+        st.query_params["q"] = question
         opened = [(s, index if s.index_name == current else _open(indexes[s.index_name], settings)) for s in systems]
         number = st.session_state.get(AGAIN, 0)
         comparing = compare(question, opened, reranker, settings, number=number)
@@ -70,9 +73,9 @@ def _take_question() -> None:
     """Take the question that another view wants compared, or the one in the address."""
     given = st.session_state.pop(HANDED_OVER["compare"], None)
     if given is None and _NOW not in st.session_state:
-        given = st.query_params.get("q")
+        given = st.query_params.get("q", "")[:QUESTION_CHARS]
     if given is not None:
-        st.session_state[_NOW] = st.session_state[_TEXT] = normalise(given) or None
+        st.session_state[_NOW] = st.session_state[_TEXT] = normalise(given)[:QUESTION_CHARS] or None
     st.session_state.setdefault(_TEXT, st.session_state.get(_NOW))
 
 
@@ -86,6 +89,7 @@ def _ask(current: str, indexes: Mapping[str, Path], settings: Settings) -> tuple
         st.text_input(
             say("질문", "Question"),
             key=_TEXT,
+            max_chars=QUESTION_CHARS,
             placeholder=say("예: 누리호는 언제 발사됐나요?", "For example: 누리호는 언제 발사됐나요?"),
         )
         _restore(which, [system for system in _kept(which, usual) if system in choices])
@@ -97,11 +101,14 @@ def _ask(current: str, indexes: Mapping[str, Path], settings: Settings) -> tuple
             max_selections=MOST,
             placeholder=say("방식 고르기", "Choose systems"),
         )
-        with st.expander(say("재순위 모델", "Reranker")):
-            _restore(by, _kept(by, settings.reranker or ""))
-            reranker = st.text_input(
-                say("재순위 모델 (embedded, 폴더 또는 Hub 이름)", "Reranker (embedded, a folder or a Hub name)"), key=by
-            )
+        reranker = settings.reranker or ""
+        if not are_guests(settings):
+            with st.expander(say("재순위 모델", "Reranker")):
+                _restore(by, _kept(by, reranker))
+                reranker = st.text_input(
+                    say("재순위 모델 (embedded, 폴더 또는 Hub 이름)", "Reranker (embedded, a folder or a Hub name)"),
+                    key=by,
+                )
         if st.form_submit_button(say("비교하기", "Compare"), type="primary", icon=":material/compare_arrows:"):
             st.session_state[_NOW] = normalise(st.session_state[_TEXT] or "") or None
             if st.session_state[_NOW] is None:

@@ -100,7 +100,7 @@ def _choose_rows(index: Index, rows: Sequence[ArticleRow], place: str) -> list[A
         on_select="rerun",
         selection_mode="multi-row",
         # A table of its own for each version and page: what was ticked must not stand for other articles.
-        key=f"articles {index.path} {index.snapshot.manifest['generation']} {place}",
+        key=f"articles {index.path.name} {index.snapshot.manifest['generation']} {place}",
         column_config={
             names["title"]: st.column_config.TextColumn(width="large"),
             names["characters"]: st.column_config.NumberColumn(format="localized"),

@@ -10,6 +10,7 @@ from rag_app.corpus.indexing_job import FileReport, IndexingJob
 from rag_app.corpus.job_registry import Jobs
 from rag_app.files.spreadsheets import spreadsheet_csv
 from rag_app.page.corpus.file_problems import explain_file
+from rag_app.page.powers import without_folders
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import duration_words, say
 from rag_app.rendering.text import escape_markdown
@@ -69,7 +70,7 @@ def _follow(index: Path, announce: bool) -> None:
     _show_progress(job)
     st.button(
         say("멈추는 중…", "Stopping…") if job.stopping else say("멈추기", "Stop"),
-        key=f"stop {index}",
+        key=f"stop {index.name}",
         icon=":material/stop:",
         on_click=job.stop,
         disabled=job.stopping,
@@ -137,7 +138,7 @@ def _show_outcome(job: IndexingJob, use: Callable[[Path], None] | None, details:
         if use is not None and job.phase == "done":
             st.button(
                 say("이 색인 쓰기", "Use this index"),
-                key=f"use built {job.index}",
+                key=f"use built {job.index.name}",
                 type="primary",
                 on_click=use,
                 args=(job.index,),
@@ -147,11 +148,11 @@ def _show_outcome(job: IndexingJob, use: Callable[[Path], None] | None, details:
             lambda: _table(job.files),
             file_name=f"{job.index.name}.csv",
             mime="text/csv",
-            key=f"results {job.index}",
+            key=f"results {job.index.name}",
             icon=":material/download:",
             on_click="ignore",
         )
-        st.button(say("닫기", "Close"), key=f"close {job.index}", on_click=jobs().put_away, args=(job.index,))
+        st.button(say("닫기", "Close"), key=f"close {job.index.name}", on_click=jobs().put_away, args=(job.index,))
 
 
 def _outcome_words(job: IndexingJob) -> str:
@@ -205,7 +206,7 @@ def _reason_html(report: FileReport) -> str:
     if report.error is None:
         return ""
     remedy = explain_file(report.error, report.name)
-    detail = f'<div class="detail">{escape(str(report.error))}</div>'
+    detail = f'<div class="detail">{escape(without_folders(str(report.error)))}</div>'
     return f'<div class="reason">{escape(remedy)}</div>{detail}'
 
 
@@ -217,7 +218,7 @@ def _table(files: Sequence[FileReport]) -> bytes:
             state_words(report),
             report.articles,
             explain_file(report.error, report.name) if report.error else "",
-            str(report.error or ""),
+            without_folders(str(report.error or "")),
         )
         for report in files
     ]

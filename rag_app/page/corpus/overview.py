@@ -14,12 +14,14 @@ from rag_app.generations import MANIFEST
 from rag_app.index import Index
 from rag_app.page.corpus.article_list import article_rows
 from rag_app.page.library import bytes_words
+from rag_app.page.powers import shown_model, shown_path
 from rag_app.page.problems import ERRORS, show_error, show_explained
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
+from rag_app.settings import Settings
 
 
-def show_overview(index: Index) -> None:
+def show_overview(index: Index, settings: Settings) -> None:
     """Show what an index holds, in figures and charts."""
     overview = _overview(index.snapshot.manifest, index)
     _show_figures(overview)
@@ -40,7 +42,7 @@ def show_overview(index: Index) -> None:
         _show_bars(say("매체별 기사", "Articles by outlet"), overview.outlets, say("매체", "Outlet"), across=True)
         cuts = [("10+" if number == "10" else number, count) for number, count in overview.cuts]
         _show_bars(say("기사별 단락 수", "Passages per article"), cuts, say("단락", "Passages"), across=True)
-    _show_index(index)
+    _show_index(index, settings)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -86,16 +88,17 @@ def _show_bars(title: str, bars: Bars, axis: str, *, across: bool = False) -> No
         st.table({**frame, axis: [escape_markdown(name) for name, _ in named]}, hide_index=True)
 
 
-def _show_index(index: Index) -> None:
+def _show_index(index: Index, settings: Settings) -> None:
     manifest = index.snapshot.manifest
+    model = shown_model(str(manifest["model"]["name"]), settings)
     st.subheader(say("색인", "Index"), anchor=False)
     built = datetime.fromtimestamp((index.path / MANIFEST).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
     lines = [
-        (say("임베딩 모델", "Embedding model"), f"{manifest['model']['name']} ({manifest['model']['dimension']})"),
+        (say("임베딩 모델", "Embedding model"), f"{model} ({manifest['model']['dimension']})"),
         (say("벡터", "Vectors"), str(manifest.get("vectors", {}).get("form", "exact"))),
         (say("크기", "Size"), bytes_words(size_on_disk(index.path))),
         (say("마지막으로 바뀐 때", "Last changed"), built),
-        (say("위치", "Folder"), str(index.path)),
+        (say("위치", "Folder"), shown_path(index.path, settings)),
     ]
     st.markdown("\n".join(f"- {label}: {escape_markdown(value)}" for label, value in lines))
     _show_check(index.path, manifest["generation"])

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Literal, NamedTuple, get_args
 
@@ -17,11 +16,15 @@ from rag_app.files.tables import Columns
 from rag_app.index import Index
 from rag_app.page.corpus.column_questions import choose_columns
 from rag_app.page.corpus.jobs import jobs
+from rag_app.page.corpus.room import check_jobs, check_room
 from rag_app.page.library import new_folder
+from rag_app.page.limits import check_upload
+from rag_app.page.powers import are_guests, shown_model
 from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.resources import embedding_model
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
+from rag_app.scratch import scratch_folder
 from rag_app.settings import Settings
 
 From = Literal["files", "directory", "server"]
@@ -75,7 +78,7 @@ def show_uploads(path: Path, index: Index | None, settings: Settings) -> None:
         index: The same, open; None if there is none yet.
         settings: Those of the page.
     """
-    chosen = _choose_files()
+    chosen = _choose_files(settings)
     goal = _choose_goal(path, index, settings)
     busy = isinstance(goal, Goal) and jobs().is_busy(goal.path)
     pressed = st.button(
@@ -91,10 +94,10 @@ def show_uploads(path: Path, index: Index | None, settings: Settings) -> None:
     elif isinstance(goal, str):
         st.caption(goal)
     if pressed and chosen and isinstance(goal, Goal):
-        _start(chosen, goal)
+        _start(chosen, goal, settings)
 
 
-def _choose_files() -> Chosen:
+def _choose_files(settings: Settings) -> Chosen:
     words = {
         "files": say("파일", "Files"),
         "directory": say("폴더", "A folder"),
@@ -102,7 +105,7 @@ def _choose_files() -> Chosen:
     }
     kind: From = st.segmented_control(
         say("무엇을 올릴까요?", "What to upload"),
-        get_args(From),
+        [kind for kind in get_args(From) if kind != "server" or not are_guests(settings)],
         format_func=words.__getitem__,
         default="files",
         required=True,
@@ -134,6 +137,12 @@ def _choose_files() -> Chosen:
             "A file of a name that is there already takes its place. Of one that cannot be read, what is there stays.",
         ),
     )
+    st.caption(
+        say(
+            f"한 번에 {settings.upload_files:,}개, 모두 {settings.upload_mb:,}MB까지",
+            f"At most {settings.upload_files:,} files and {settings.upload_mb:,} MB at once",
+        )
+    )
     columns, left_out = choose_columns(uploads)
     return Chosen(uploads, "", columns, left_out)
 
@@ -141,7 +150,7 @@ def _choose_files() -> Chosen:
 def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | str:
     """Ask what the files are for; return what is still to be done while that is not complete, in words."""
     if index is None:
-        return _build(path, settings, _choose_model(settings.model, "first model"))
+        return _build(path, settings, _choose_model(settings.model, "first model", settings))
     name = path.name.lstrip(".")
     words = {
         "add": say(f"‘{name}’에 더하기", f"Add to “{name}”"),
@@ -159,7 +168,7 @@ def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | 
         persist_state="session",
     )
     if target == "add":
-        model = escape_markdown(str(index.snapshot.manifest["model"]["name"]))
+        model = escape_markdown(shown_model(str(index.snapshot.manifest["model"]["name"]), settings))
         st.caption(
             say(
                 f"같은 이름의 파일은 새 판으로 바뀝니다. 같은 글은 한 번만 들어갑니다. 임베딩 모델: {model}",
@@ -175,7 +184,7 @@ def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | 
         key=f"new index name {st.session_state.get(_ROUND, 0)}",
         placeholder=say("예: 경제 기사 2025", "For example: business 2025"),
     )
-    model = _choose_model(settings.model, "new model")
+    model = _choose_model(settings.model, "new model", settings)
     if not name.strip():
         return say("새 색인의 이름을 적으세요.", "Type a name for the new index.")
     try:
@@ -194,7 +203,7 @@ def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | 
 
 def _replace(path: Path, index: Index, settings: Settings) -> Goal | str:
     count = index.snapshot.manifest["documents"]
-    model = _choose_model(str(index.snapshot.manifest["model"]["name"]), "replacing model")
+    model = _choose_model(str(index.snapshot.manifest["model"]["name"]), "replacing model", settings)
     whole = st.checkbox(
         say("읽지 못한 파일이 하나라도 있으면 바꾸지 않기", "Replace nothing if any file cannot be read"), value=True
     )
@@ -203,14 +212,16 @@ def _replace(path: Path, index: Index, settings: Settings) -> Goal | str:
             f"지금 색인의 기사 {count:,}건을 버리고 새로 만듭니다. 다 될 때까지는 지금 색인을 씁니다.",
             f"Drop the {count:,} articles of this index and build it anew. Until that is done, this one serves.",
         ),
-        key=f"sure to replace {path} {index.snapshot.manifest['generation']}",
+        key=f"sure to replace {path.name} {index.snapshot.manifest['generation']}",
     )
     if not sure:
         return say("지금 색인의 기사를 버려도 되면 위 칸에 표시하세요.", "Tick the box above if the articles may go.")
     return _build(path, settings, model, replace=True)._replace(whole=whole)
 
 
-def _choose_model(default: str, key: str) -> str:
+def _choose_model(default: str, key: str, settings: Settings) -> str:
+    if are_guests(settings):
+        return default
     name = st.text_input(
         say("임베딩 모델", "Embedding model"),
         default,
@@ -228,13 +239,18 @@ def _build(path: Path, settings: Settings, model: str, *, replace: bool = False)
     return Goal(path, building(path, load, replace=replace), load)
 
 
-def _start(chosen: Chosen, goal: Goal) -> None:
+def _start(chosen: Chosen, goal: Goal, settings: Settings) -> None:
     uploads = None
     try:
-        if chosen.folder:
+        check_jobs(jobs(), settings)
+        if chosen.folder and not are_guests(settings):
             sources = [SourceFile(file) for file in readable_files(Path(chosen.folder).expanduser())]
+            check_room(goal.path, sum(source.path.stat().st_size for source in sources), settings)
         else:
-            uploads = TemporaryDirectory(prefix="korean-rag-", ignore_cleanup_errors=True)
+            sizes = [upload.size for upload in chosen.uploads if upload.name not in chosen.left_out]
+            check_upload(sizes, settings)
+            check_room(goal.path, 2 * sum(sizes), settings)  # for a while as files too
+            uploads = scratch_folder()
             with st.spinner(say("파일을 옮기는 중입니다…", "Taking the files over…")):
                 sources = _put_down(chosen, Path(uploads.name))
         jobs().start(IndexingJob(goal.path, sources, goal.write, goal.whole, uploads, goal.prepare))

@@ -51,7 +51,7 @@ def show_corpus(index: Index, settings: Settings) -> None:
     elif part == "indexes":
         show_indexes(index.path, settings)
     else:
-        show_overview(index)
+        show_overview(index, settings)
 
 
 def _write_address() -> None:

@@ -11,6 +11,7 @@ from rag_app.feedback.entries import Entry, Reason, Thumb, answering_sentence, c
 from rag_app.feedback.store import FILE_NAME, Feedback
 from rag_app.index import Index
 from rag_app.page.feedback.article_choice import choose_article, headline
+from rag_app.page.powers import without_folders
 from rag_app.page.problems import ERRORS, explain
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown, shortened
@@ -45,7 +46,7 @@ def show_thumbs(turn: Turn, index: Index, conversation: str) -> None:
     try:
         entry = store.find(turn.id)
     except ERRORS as error:
-        st.caption(escape_markdown(f"{explain(error)} {error}"))
+        st.caption(escape_markdown(without_folders(f"{explain(error)} {error}")))
         return
     key = f"thumb {turn.id}"
     st.session_state[key] = entry and entry.thumb
@@ -198,4 +199,4 @@ def _models(turn: Turn, index: Index) -> dict[str, str]:
 
 def tell(error: Exception) -> None:
     """Say in passing that something could not be kept."""
-    st.toast(escape_markdown(f"{explain(error)} {error}"), icon=":material/error:", duration="long")
+    st.toast(escape_markdown(without_folders(f"{explain(error)} {error}")), icon=":material/error:", duration="long")

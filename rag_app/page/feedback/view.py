@@ -10,10 +10,11 @@ from rag_app.index import Index
 from rag_app.page.feedback.article_choice import headline
 from rag_app.page.feedback.entry import NAMES, review_entry, show_entry
 from rag_app.page.feedback.thumbs import THUMBS, feedback_store
+from rag_app.page.powers import are_guests, asks_to_log_in, shown_path
 from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
-from rag_app.settings import Settings
+from rag_app.settings import Settings, load_settings
 
 PER_PAGE = 10
 _BADGES = {"new": "gray", "accepted": "green", "rejected": "red"}
@@ -21,6 +22,14 @@ _BADGES = {"new": "gray", "accepted": "green", "rejected": "red"}
 
 def show_review(index: Index, settings: Settings) -> None:
     """Show what came in, one of it to review, and what was accepted as a file."""
+    if asks_to_log_in() and are_guests(settings):  # it would show them each other's questions
+        st.info(
+            say(
+                "피드백은 관리자가 검토합니다. 내가 남긴 것은 ‘대화’의 답변 아래에서 바꾸거나 취소할 수 있습니다.",
+                "The administrator reviews the feedback. Change or take back yours below the answers in Chat.",
+            )
+        )
+        return
     store = feedback_store(settings)
     try:
         counts = store.counts()
@@ -71,7 +80,7 @@ def _explain(store: Feedback) -> None:
 
 
 def _tell_where(store: Feedback) -> None:
-    place = escape_markdown(str(store.path.absolute()))
+    place = escape_markdown(shown_path(store.path.absolute(), load_settings()))
     st.caption(
         say(
             f"피드백은 이 컴퓨터의 {place} 에만 저장되고 어디로도 보내지지 않습니다. "
