@@ -10,8 +10,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 from rag_app.forking import survives_fork
+from rag_app.observability.tracing import here, spans_for
 from rag_app.timing import Times, add_times, current_times, stage_times
-from rag_app.tracing import here, spans_for
 
 _PAUSE = 0.1  # between two batches of several callers, as a share of the time that the last one took
 

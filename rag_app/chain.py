@@ -14,17 +14,17 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
 from langchain_core.runnables.utils import AddableDict
 
-from rag_app.characters import VisibleCharacters
+from rag_app.characters.visible import VisibleCharacters
 from rag_app.citations import CitationFilter, Sources, best_quotes, mark_cited, number_sources
 from rag_app.evidence import MIN_EVIDENCE, evidence_score
 from rag_app.extractive import Extract, rank_sentences, select_sentences
 from rag_app.history import asks_nothing, rewriter, standalone_by_rule
 from rag_app.korean import normalise, normalise_question
 from rag_app.merging import merge_passages
+from rag_app.observability.traced_runnable import with_span
+from rag_app.observability.tracing import span
 from rag_app.prompts import REFUSAL, WORDINGS, answer_messages, is_refusal
-from rag_app.sinks import SinkFilter, addresses
-from rag_app.traced_runnable import with_span
-from rag_app.tracing import span
+from rag_app.untrusted.sinks import SinkFilter, addresses
 
 __all__ = ["MIN_EVIDENCE", "REFUSAL", "Sources", "build_chain", "evidence_score"]
 
@@ -71,8 +71,8 @@ def build_chain(
     highlight, in its metadata.
 
     What a chat model writes comes without links, images, HTML and calls of tools, and without addresses that are in
-    none of the documents; see `rag_app.sinks.without_sinks`. A quoted answer has the documents' own words: show it as
-    text, as `rag_app.rendering.text.escape_markdown` does, wherever Markdown is rendered.
+    none of the documents; see `rag_app.untrusted.sinks.without_sinks`. A quoted answer has the documents' own words:
+    show it as text, as `rag_app.rendering.text.escape_markdown` does, wherever Markdown is rendered.
 
     Args:
         retriever: From `rag_app.retrieval.build_retriever`, or any other.

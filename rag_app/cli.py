@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from rag_app.language import Say, choose_language, language_of
-from rag_app.logs import log_event, milliseconds, set_up_logging
 from rag_app.models import OnnxBackend, TorchBackend
-from rag_app.secret_words import without_secrets
+from rag_app.observability.logs import log_event, milliseconds, set_up_logging
+from rag_app.observability.secret_words import without_secrets
+from rag_app.observability.tracing import capture_content
 from rag_app.settings import NONE, Settings, load_settings, name_or_none
 from rag_app.timing import stage_times
-from rag_app.tracing import capture_content
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document

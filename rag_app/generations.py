@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from filelock import FileLock, Timeout
 
 from rag_app.durable_files import sync, sync_parents
-from rag_app.tracing import span
+from rag_app.observability.tracing import span
 
 MANIFEST = "manifest.json"
 _LOCK = "write.lock"

@@ -10,11 +10,11 @@ from langchain_core.messages import BaseMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.runnables import Runnable, RunnableLambda
 
-from rag_app.characters import visible
+from rag_app.characters.visible import visible
 from rag_app.korean import QUESTION_CHARS, Morpheme, analyzer, normalise, normalise_question
 from rag_app.prompts import WORDINGS, is_refusal, rewrite_messages
 from rag_app.question_dates import find_dates
-from rag_app.sinks import addresses, without_sinks
+from rag_app.untrusted.sinks import addresses, without_sinks
 
 _POINTING_WORDS = frozenset(("그", "이", "저", "그거", "이거", "그것", "이것", "거기", "여기", "그곳", "이곳"))
 _POINTING_PEOPLE = frozenset(("그녀", "그들", "이들"))
@@ -134,7 +134,7 @@ def rewriter(chat_model: BaseChatModel, lang: str) -> Runnable[dict[str, Any], s
 
     Without a history the model is not asked. It has read answers drawn from documents, so that its words are taken for
     a question only as far as they can be one: a line of at most `LONGEST_REWRITING` characters, without what
-    `rag_app.sinks.without_sinks` removes. What is empty or longer leaves the question as it is.
+    `rag_app.untrusted.sinks.without_sinks` removes. What is empty or longer leaves the question as it is.
     """
     ask: Runnable[dict[str, Any], str] = (
         RunnableLambda[dict[str, Any], list[BaseMessage]](

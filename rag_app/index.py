@@ -33,11 +33,11 @@ from rag_app.identity import check_model, describe_model
 from rag_app.index_manifest import check_manifest
 from rag_app.korean import CONTENT_TAGS, Analyzer, analyzer
 from rag_app.lexical import FIELDS, LexicalIndex
-from rag_app.logs import log_event
 from rag_app.models import Backend, serving_backend
+from rag_app.observability.logs import log_event
+from rag_app.observability.tracing import span
 from rag_app.passages import PASSAGE_CHARS, passage_metadata, split_documents
 from rag_app.stores.faiss import FaissStore
-from rag_app.tracing import span
 from rag_app.whole_article import join_passages
 
 FORMATS = ("korean-rag-1", "korean-rag-2")

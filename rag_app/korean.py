@@ -8,9 +8,9 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rag_app.code_points import ARAEA_AS_DOT, HANGUL_MARKS, STRAY_JOINERS, TABLE, UNUSUAL
+from rag_app.characters.code_points import ARAEA_AS_DOT, HANGUL_MARKS, STRAY_JOINERS, TABLE, UNUSUAL
+from rag_app.characters.jamo import join_half_width, join_jamo
 from rag_app.forking import survives_fork
-from rag_app.jamo import join_half_width, join_jamo
 
 CONTENT_TAGS = frozenset({"NNG", "NNP", "NR", "VV", "VA", "MAG", "XR", "SL", "SH", "SN"})
 """Sejong tags of the morphemes that carry content: nouns, verbs, adjectives, roots, foreign words, numbers."""

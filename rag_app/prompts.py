@@ -7,7 +7,7 @@ from typing import NamedTuple
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
-from rag_app.control_tokens import as_data
+from rag_app.untrusted.control_tokens import as_data
 
 REFUSAL = "관련 기사를 찾지 못했습니다"
 """What a Korean answer says, and nothing else, when the sources do not answer the question."""
@@ -85,9 +85,9 @@ def answer_messages(
 
     Each source stands inside a tag with a random name, new in each request, so that no text written beforehand can
     close it and speak as the user, or pass itself off as another source; what a chat template would read as its own is
-    broken, see `rag_app.control_tokens.as_data`. What is not to be followed is said before the sources and after them.
-    The words of a source are not marked one by one or encoded, as https://arxiv.org/abs/2403.14720 also proposes: an
-    answer is to quote them, and small models spell Korean that they read that way wrong.
+    broken, see `rag_app.untrusted.control_tokens.as_data`. What is not to be followed is said before the sources and
+    after them. The words of a source are not marked one by one or encoded, as https://arxiv.org/abs/2403.14720 also
+    proposes: an answer is to quote them, and small models spell Korean that they read that way wrong.
 
     Args:
         question: As the user asked it.

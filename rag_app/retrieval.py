@@ -25,10 +25,10 @@ from rag_app.index import Index, Snapshot
 from rag_app.korean import normalise_question
 from rag_app.lexical import FIELDS, LexicalHit, check_analyses
 from rag_app.news import NewsSense, infer_filter
+from rag_app.observability.tracing import span
 from rag_app.source_cap import SourceCap
 from rag_app.stages import with_stages
 from rag_app.timing import timed
-from rag_app.tracing import span
 
 CANDIDATES = 100
 WEIGHTS = {"lexical": 0.9, "dense": 0.1}

@@ -7,9 +7,9 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from rag_app.chat_models.servers import TIMEOUT, is_address, same_server
-from rag_app.logs import Level, Style
 from rag_app.models import OnnxBackend, TorchBackend
-from rag_app.secret_words import without_secrets
+from rag_app.observability.logs import Level, Style
+from rag_app.observability.secret_words import without_secrets
 
 SHORTEST_PASSWORD = 8
 """Characters that a password has at least."""
@@ -65,11 +65,11 @@ class Settings(BaseSettings):
     lang: Literal["ko", "en"] | None = None
     """``ko`` or ``en``; the language of the locale by default, Korean where it is neither."""
     log: Style | None = None
-    """``text`` or ``json``: what is done is logged to stderr, without texts; see `rag_app.logs`."""
+    """``text`` or ``json``: what is done is logged to stderr, without texts; see `rag_app.observability.logs`."""
     log_level: Level = "INFO"
     """The least that is logged: ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``."""
     trace_content: bool = False
-    """Whether OpenTelemetry spans hold questions; see `rag_app.tracing`."""
+    """Whether OpenTelemetry spans hold questions; see `rag_app.observability.tracing`."""
     password: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = None
     """What visitors of the page have to know."""
     password_file: Path | None = None

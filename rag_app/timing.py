@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 
-from rag_app.tracing import Value, span
+from rag_app.observability.tracing import Value, span
 
 Times = dict[str, float]
 """Seconds by stage."""
@@ -39,7 +39,7 @@ def stage_times() -> Iterator[Times]:
 def timed(stage: str, **attributes: Value) -> Iterator[None]:
     """Add the time of the ``with`` block to a stage, if somebody is collecting; see `stage_times`.
 
-    It is a span too, with these attributes; see `rag_app.tracing.span`.
+    It is a span too, with these attributes; see `rag_app.observability.tracing.span`.
     """
     times, start = _times.get(), perf_counter()
     try:

@@ -8,9 +8,8 @@ import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rag_app.disk.array_files import save_faiss
 from rag_app.disk.damage import REMEDY
-from rag_app.disk.faiss_files import NUMBERED_HALF, read_faiss
+from rag_app.disk.faiss_files import NUMBERED_HALF, read_faiss, save_faiss
 
 _ONE_THREAD = 100_000
 

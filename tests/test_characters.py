@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag_app.characters import VisibleCharacters
+from rag_app.characters.visible import VisibleCharacters
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rag_app.characters import VisibleCharacters, visible
+from rag_app.characters.visible import VisibleCharacters, visible
 from rag_app.citations import CitationFilter
-from rag_app.sinks import LONGEST_WORD, SinkFilter, addresses, without_sinks
+from rag_app.untrusted.sinks import LONGEST_WORD, SinkFilter, addresses, without_sinks
 
 GONE = "‹주소 삭제›"
 SOURCES = [

@@ -8,8 +8,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_app.disk.array_files import save_faiss
-from rag_app.disk.faiss_files import CLUSTERS, read_faiss
+from rag_app.disk.faiss_files import CLUSTERS, read_faiss, save_faiss
 from rag_app.disk.segments import mask_parameters, one_thread
 
 RECALL = 0.98

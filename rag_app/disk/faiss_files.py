@@ -30,6 +30,16 @@ _MOST_DIMENSIONS = 65_536
 _FP16 = int(faiss.ScalarQuantizer.QT_fp16)
 
 
+def save_faiss(path: Path, index: Any) -> None:
+    """Write a FAISS index as `faiss.write_index` does; see `rag_app.disk.array_files.save_array`.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
+
+
 def read_faiss(path: Path, kinds: Collection[str], *, mapped: bool = False) -> Any:
     """Return the FAISS index in a file, once everything that the file says of its sizes is true.
 

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_app.disk.array_files import save_array
-from rag_app.disk.arrays import read_array
+from rag_app.disk.array_files import read_array, save_array
 from rag_app.disk.damage import REMEDY
 from rag_app.filters import Filter, holds
 

@@ -14,7 +14,7 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import ArrayLike, NDArray
 
-from rag_app.disk.arrays import read_array
+from rag_app.disk.array_files import read_array
 from rag_app.disk.clusters import FORMS, Clusters, Tuning
 from rag_app.disk.damage import REMEDY
 from rag_app.disk.id_hashes import hash_ids

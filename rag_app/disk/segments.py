@@ -24,10 +24,9 @@ import numpy as np
 from langchain_core.documents import Document
 from numpy.typing import NDArray
 
-from rag_app.disk.array_files import save_array, save_faiss
-from rag_app.disk.arrays import read_array
+from rag_app.disk.array_files import read_array, save_array
 from rag_app.disk.damage import REMEDY
-from rag_app.disk.faiss_files import HALF, read_faiss
+from rag_app.disk.faiss_files import HALF, read_faiss, save_faiss
 from rag_app.disk.id_hashes import hash_id
 from rag_app.disk.metadata_columns import Columns, ColumnsBuilder
 from rag_app.filters import Filter, satisfies, texts_of

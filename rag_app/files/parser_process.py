@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple, cast
 
 from rag_app.files.parsing_worker import BUFFER, DONE, ITEM, TOO_LARGE, UNREADABLE
 from rag_app.files.unreadable import OverLimitError, UnreadableError
-from rag_app.secret_words import public_environment
+from rag_app.observability.secret_words import public_environment
 
 _WORKER = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "

@@ -17,7 +17,7 @@ from rag_app.files.reading import ARCHIVE, LocalReader
 from rag_app.files.reading import PLAIN_SUFFIXES as PLAIN_SUFFIXES
 from rag_app.files.reading import SUPPORTED_SUFFIXES as SUPPORTED_SUFFIXES
 from rag_app.files.tables import USUAL_COLUMNS, Columns
-from rag_app.tracing import span
+from rag_app.observability.tracing import span
 
 USUAL_LIMITS = Limits()
 

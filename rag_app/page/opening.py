@@ -9,7 +9,8 @@ import streamlit as st
 from rag_app.data import sample_documents
 from rag_app.generations import MANIFEST
 from rag_app.index import build_index
-from rag_app.logs import set_up_logging
+from rag_app.observability.logs import set_up_logging
+from rag_app.observability.tracing import capture_content
 from rag_app.page.corpus.view import show_first_upload
 from rag_app.page.frame import show_navigation, show_title
 from rag_app.page.home import keep_private
@@ -21,7 +22,6 @@ from rag_app.page.views import View
 from rag_app.page.visitor import show_who
 from rag_app.page.words import say
 from rag_app.settings import Settings, load_settings
-from rag_app.tracing import capture_content
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 
 import streamlit as st
 
-from rag_app.secret_words import without_secrets
+from rag_app.observability.secret_words import without_secrets
 from rag_app.settings import Settings, load_settings
 
 # Not of an address: what stands before a path of the machine is neither a letter nor a colon nor another slash.

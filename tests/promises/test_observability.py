@@ -24,11 +24,11 @@ from rag_app.compressors import load_reranker
 from rag_app.data import sample_documents
 from rag_app.embeddings import load_embeddings
 from rag_app.index import Index, build_index
-from rag_app.logs import log_event, set_up_logging
+from rag_app.observability.logs import log_event, set_up_logging
+from rag_app.observability.secret_words import without_secrets
+from rag_app.observability.tracing import capture_content, span
 from rag_app.retrieval import build_retriever
-from rag_app.secret_words import without_secrets
 from rag_app.settings import Settings, load_settings
-from rag_app.tracing import capture_content, span
 from tests.openai_server import openai_server
 from tests.reliability import Promised
 

@@ -27,13 +27,13 @@ from langchain_core.utils.json import parse_json_markdown
 from pydantic import Field
 
 from rag_app.chain import build_chain
-from rag_app.control_tokens import as_data
 from rag_app.conversations.store import Conversation
 from rag_app.conversations.transcript import to_markdown
 from rag_app.conversations.turn import Turn
 from rag_app.documents import make_document
 from rag_app.language import KOREAN
 from rag_app.prompts import WORDINGS
+from rag_app.untrusted.control_tokens import as_data
 from tests.promises.payloads import PAYLOADS
 from tests.reliability import Promised
 from tests.test_chain import ListRetriever, add_up, found

@@ -14,7 +14,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
 
 from rag_app.conversations.turn import Turn
-from rag_app.logs import log_event, milliseconds
+from rag_app.observability.logs import log_event, milliseconds
 from rag_app.timing import stage_times
 
 AT_ONCE = 8

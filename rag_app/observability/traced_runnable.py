@@ -1,4 +1,4 @@
-"""A LangChain runnable whose every run is a span; see `rag_app.tracing`."""
+"""A LangChain runnable whose every run is a span; see `rag_app.observability.tracing`."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, TypeVar, cast
@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.base import RunnableBindingBase
 
-from rag_app.tracing import Value, atraced, here, span, traced
+from rag_app.observability.tracing import Value, atraced, here, span, traced
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -89,5 +89,5 @@ class TracedRunnable(RunnableBindingBase[Input, Output]):
 
 
 def with_span(runnable: Runnable[Input, Output], stage: str, **attributes: Value) -> Runnable[Input, Output]:
-    """Return a runnable that does the same below a span; see `rag_app.tracing.span`."""
+    """Return a runnable that does the same below a span; see `rag_app.observability.tracing.span`."""
     return TracedRunnable(bound=runnable, stage=stage, attributes=attributes)

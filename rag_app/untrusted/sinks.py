@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from html import unescape
 
-from rag_app.control_tokens import TAG, break_tokens
+from rag_app.untrusted.control_tokens import TAG, break_tokens
 
 REMOVED = {"ko": "‹주소 삭제›", "en": "‹address removed›"}
 """What stands in an answer for an address that was in none of the sources, by language."""
@@ -156,7 +156,7 @@ def without_sinks(text: str, known: Iterable[str] = (), lang: str = "ko") -> str
     Citation markers, formulas, code and all else stay as they are.
 
     Args:
-        text: `rag_app.characters.visible`.
+        text: `rag_app.characters.visible.visible`.
         known: See `SinkFilter`, as for the following.
         lang: Of what stands for an address.
     """

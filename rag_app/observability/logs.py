@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import IO, Literal
 
-from rag_app.secret_words import without_secrets
+from rag_app.observability.secret_words import without_secrets
 
 Style = Literal["text", "json"]
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]

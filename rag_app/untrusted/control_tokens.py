@@ -2,7 +2,7 @@
 
 import re
 
-from rag_app.characters import visible
+from rag_app.characters.visible import visible
 
 TAG = re.compile(r"<(?=[A-Za-z/!?|｜=])")
 """How HTML begins a tag, and most chat templates a token: ``<img``, ``</s>``, ``<|im_start|>``, ``<start_of_turn>``. In
