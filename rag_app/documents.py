@@ -1,6 +1,7 @@
 """Files and records -> Documents with a stable doc_id."""
 
 import hashlib
+import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from langchain_core.documents import Document
 
 from rag_app.files.dates import iso_date as iso_date
-from rag_app.files.places import PLACES, Part, joined, part_places
+from rag_app.files.places import PLACES, Part, Places, joined, part_places
 from rag_app.files.reading import ARCHIVE, SUPPORTED_SUFFIXES, LocalReader, Reader
 from rag_app.files.tables import USUAL_COLUMNS
 from rag_app.files.tables import Columns as Columns
@@ -23,6 +24,8 @@ OnError = Callable[[Path, Exception], None]
 
 TITLE_CHARS = 1000
 """What is longer is no title; and each passage of an article is searched, embedded and stored with its title."""
+METADATA_CHARS = 64 * 1024
+"""The most characters that an article's metadata has as JSON, without ``places``: each of its passages holds them."""
 _MOST_OVER = 5  # files of an archive that may take more than they should: it may hold thousands of them
 _DEEPEST = 50  # levels of metadata; Python ends at about a thousand, wherever it walks through them
 
@@ -78,7 +81,7 @@ def make_document(text: str | Sequence[Part], /, **metadata: Any) -> Document:
             hold becomes text.
 
     Raises:
-        ValueError: The text is empty, or the metadata is nested without end.
+        ValueError: The text is empty, or the metadata is nested without end or longer than `METADATA_CHARS`.
     """
     content = normalise(text if isinstance(text, str) else joined(text))
     if not content:
@@ -92,6 +95,7 @@ def make_document(text: str | Sequence[Part], /, **metadata: Any) -> Document:
         clean["title"] = " ".join(str(clean["title"]).split())[:TITLE_CHARS].rstrip()
     if "date" in clean:
         clean["date"] = iso_date(str(clean["date"]))
+    _check_size(clean)
     doc_id = document_id(content)
     return Document(page_content=content, metadata={**clean, "doc_id": doc_id}, id=doc_id)
 
@@ -234,6 +238,17 @@ def read_articles(file: Source, columns: Columns, reader: Reader) -> Iterator[Do
     except ValueError as error:
         remedy = ". Leave it out, or save it again with its text" if str(error) == "holds no text" else ""
         raise ValueError(f"{file.name}: {error}{remedy}") from error
+
+
+def _check_size(metadata: dict[str, Any]) -> None:
+    """Refuse metadata that would fill the disk: a text of a megabyte has a thousand passages."""
+    shared = {key: value for key, value in metadata.items() if key != PLACES or Places.of(metadata) is None}
+    if (size := len(json.dumps(shared, ensure_ascii=False))) > METADATA_CHARS:
+        longest = max(shared, key=lambda key: len(str(shared[key])))
+        raise ValueError(
+            f"has {size:,} characters of metadata, more than {METADATA_CHARS:,}. Leave out what is none, most of all "
+            f"{longest[:100]!r}"
+        )
 
 
 def _clean(value: Any, depth: int = 0) -> Any:

@@ -173,3 +173,32 @@ def test_an_archive_whose_files_take_too_much_is_given_up(tmp_path: Path) -> Non
     results = list(read_files(Source(tmp_path, "a.zip", "a.zip"), Columns(), Slow()))
     assert (len(results), asked) == (100, [0, 1, 2, 3, 4])
     assert str(results[-1].error) == "a.zip/99.txt: 5 files before it took too much. Pack it anew without those"
+
+
+@pytest.mark.fault(5, "A link to a file in a zip archive was read as a text that holds the name of that file.")
+def test_a_link_in_an_archive_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        link = zipfile.ZipInfo("link.txt")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/hostname")
+    with pytest.raises(ValueError, match=r"a\.zip/link\.txt: this is a link to another file\. Pack the file itself"):
+        list(load_documents(path))
+
+
+@pytest.mark.fault(5, "A file in a zip archive that claimed to be packed into 2 GB took as much memory.")
+def test_a_file_that_claims_to_be_longer_than_its_archive_is_refused(tmp_path: Path) -> None:
+    path = write_zip_of(tmp_path / "a.zip", {"a.txt": RAIN.encode()})
+    content = bytearray(path.read_bytes())
+    size = content.index(b"PK\1\2") + 20
+    content[size : size + 4] = (0x7FFFFFFF).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a file in it is longer than the archive.*Pack the files again"):
+        list(load_documents(path))
+
+
+@pytest.mark.fault(5, "Why a zip archive without files of a known format is refused was told, but not what to do.")
+def test_an_archive_of_other_files_is_told_with_a_remedy(tmp_path: Path) -> None:
+    path = write_zip_of(tmp_path / "a.zip", {"사진.jpg": b"", "자료.xls": b""})
+    with pytest.raises(ValueError, match=r"a\.zip: holds no file of a known format \(.*\.hwp.*\)\. Pack some of these"):
+        list(load_documents(path))

@@ -1,4 +1,5 @@
 import json
+import re
 import time
 import unicodedata
 from datetime import date
@@ -12,7 +13,15 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from pypdf import PdfReader, PdfWriter
 
-from rag_app.documents import TITLE_CHARS, Columns, document_id, iso_date, load_documents, make_document
+from rag_app.documents import (
+    METADATA_CHARS,
+    TITLE_CHARS,
+    Columns,
+    document_id,
+    iso_date,
+    load_documents,
+    make_document,
+)
 from rag_app.files.tables import USUAL_COLUMNS
 from rag_app.index import build_index
 from tests.office_files import WRITERS, write_broken, write_docx, write_pdf
@@ -113,6 +122,13 @@ def test_columns_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
     assert {"둘", "셋", "다섯"} <= set(document.metadata.values())
 
 
+@pytest.mark.fault(5, "A csv file with blank lines above its header was refused as one without columns.")
+def test_blank_lines_above_the_header_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"\n,,\n\r\n제목,본문\n비,{RAIN}\n", "utf-8")
+    assert load_one(path).metadata["title"] == "비"
+
+
 @pytest.mark.fault(5, "Deeply nested metadata ended the command with a RecursionError instead of being refused.")
 def test_metadata_nested_without_end_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
@@ -133,6 +149,18 @@ def test_a_heading_is_found_in_time_that_grows_with_it(tmp_path: Path) -> None:
 @pytest.mark.fault(5, "A title of a megabyte was stored, searched and embedded with every passage of its article.")
 def test_a_title_ends_somewhere() -> None:
     assert len(make_document(RAIN, title="가" * 10_000).metadata["title"]) == TITLE_CHARS
+
+
+@pytest.mark.fault(5, "Metadata of a megabyte was stored with every passage of its article: a file of 3 MB filled 261 MB.")
+def test_metadata_without_end_is_refused_by_the_name_of_what_is_long(tmp_path: Path) -> None:
+    keywords = "가 " * METADATA_CHARS
+    path = write_jsonl(tmp_path / "a.jsonl", {"text": RAIN, "날짜": "오늘", "키워드": keywords, "places": [1]})
+    with pytest.raises(ValueError, match=r"a\.jsonl: has 131,\d+ characters of metadata, more than .*out .*'키워드'"):
+        load_one(path)
+    places = [[number, {"page": number + 1}] for number in range(10_000)]
+    assert make_document(RAIN, places=places).metadata["places"] == places  # of which a passage takes its own
+    with pytest.raises(ValueError, match="'places'"):
+        make_document(RAIN, places=[*places, keywords])
 
 
 @pytest.mark.fault(5, "A row or line of half a gigabyte was read into memory whole, and several times over.")
@@ -226,6 +254,14 @@ def test_pdf_gives_its_text_and_says_when_it_has_none_or_is_locked(tmp_path: Pat
         load_one(tmp_path / "locked.pdf")
     with pytest.raises(ValueError, match=r"scan\.pdf: this PDF holds no text.*OCR"):
         load_one(write_pdf(tmp_path / "scan.pdf", "", [""]))
+
+
+@pytest.mark.fault(5, "A PDF whose title refers to something else than a text was refused by the process with limits.")
+@pytest.mark.parametrize("title", [b"3 0 R", b"[(a)]"])
+def test_a_pdf_with_something_else_for_a_title_has_none(title: bytes, tmp_path: Path) -> None:
+    path = write_pdf(tmp_path / "a.pdf", "비", [RAIN])
+    path.write_bytes(re.sub(rb"(?<=/Title )<[^>]*>", title, path.read_bytes()))
+    assert "title" not in load_one(path).metadata
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
