@@ -9,7 +9,7 @@ from time import perf_counter, sleep
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
-from rag_app.forking import survives_fork
+from rag_app.forking import Lock, survives_fork
 from rag_app.observability.tracing import here, spans_for
 from rag_app.timing import Times, add_times, current_times, stage_times
 
@@ -47,12 +47,12 @@ class Batcher(Generic[Item, Result]):
     def __init__(self, run: Callable[[list[Item]], Sequence[Result]], *, most: int = 32) -> None:
         self._run = run
         self._most = most
+        self._lock = Lock()
         self.after_fork()
         survives_fork(self)
 
     def after_fork(self) -> None:
         """Start with nobody waiting: who waits in the parent is served there."""
-        self._lock = threading.Lock()
         self._waiting: deque[_Ticket[Item, Result]] = deque()
         self._busy = False  # whoever made it so has to empty what is waiting, or start a thread that does
 
@@ -137,7 +137,7 @@ def _for_a_task(error: BaseException) -> BaseException:
     return told
 
 
-_lock = threading.Lock()
+_lock = Lock()
 _batchers: "WeakKeyDictionary[Any, Batcher[Any, Any]]" = WeakKeyDictionary()
 
 

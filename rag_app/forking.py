@@ -1,25 +1,44 @@
 """What a forked process starts anew: the threads of its parent are gone, and what they held would be held for ever."""
 
 import os
-from typing import Protocol, TypeVar
+import threading
+from typing import Protocol
 from weakref import WeakSet
 
 
 class Forkable(Protocol):
-    """Holds a lock, or waits for a thread."""
+    """Waits for threads, or has what they hold."""
 
     def after_fork(self) -> None:
         """Make anew, in a process that has just been forked, what the threads of its parent may have held."""
 
 
-F = TypeVar("F", bound=Forkable)
 _known: "WeakSet[Forkable]" = WeakSet()
 
 
-def survives_fork(one: F) -> F:
-    """Let an object know of forks for as long as it lives, and return it."""
+def survives_fork(one: Forkable) -> None:
+    """Let an object know of forks for as long as it lives."""
     _known.add(one)
-    return one
+
+
+class Lock:
+    """A lock for ``with`` statements that nobody holds in a process that has just been forked."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+        survives_fork(self)
+
+    def after_fork(self) -> None:
+        """Let go of it: whoever holds it goes on in the parent."""
+        self._free = threading.Lock()
+
+    def __enter__(self) -> None:
+        lock = self._free
+        lock.acquire()
+        self._held = lock
+
+    def __exit__(self, *_: object) -> None:
+        self._held.release()
 
 
 def _start_anew() -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib.metadata import version
 from itertools import chain, tee
@@ -19,7 +18,7 @@ from rag_app.disk.segmented import SegmentedDocuments
 from rag_app.documents import searchable_text
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.filters import matching_ids
-from rag_app.forking import survives_fork
+from rag_app.forking import Lock
 from rag_app.generation_writer import Before, Filling, change_store, choose_form, link, link_files, passage_encoder
 from rag_app.generations import (
     MANIFEST,
@@ -80,12 +79,7 @@ class Index:
         self.embeddings = embeddings
         self.snapshot = snapshot
         self._check = check
-        self.after_fork()
-        survives_fork(self)
-
-    def after_fork(self) -> None:
-        """Wait for no version that a thread of the parent is reading."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         """The number of passages."""

@@ -1,7 +1,6 @@
 """Korean text: normalisation, morphemes, character bigrams and sentences."""
 
 import re
-import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache, partial
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 
 from rag_app.characters.code_points import ARAEA_AS_DOT, HANGUL_MARKS, STRAY_JOINERS, TABLE, UNUSUAL
 from rag_app.characters.jamo import join_half_width, join_jamo
-from rag_app.forking import survives_fork
+from rag_app.forking import Lock, survives_fork
 
 CONTENT_TAGS = frozenset({"NNG", "NNP", "NR", "VV", "VA", "MAG", "XR", "SL", "SH", "SN"})
 """Sejong tags of the morphemes that carry content: nouns, verbs, adjectives, roots, foreign words, numbers."""
@@ -184,7 +183,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
         start = end + 1
 
 
-_lock = threading.Lock()
+_lock = Lock()
 
 
 @lru_cache(maxsize=4)

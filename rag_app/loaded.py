@@ -1,12 +1,11 @@
 """One loaded model per process, however many use it."""
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
-from rag_app.forking import survives_fork
+from rag_app.forking import Lock
 
 M = TypeVar("M")
 
@@ -24,12 +23,7 @@ class Loaded(Generic[M]):
         self._keep = keep
         self._kept: OrderedDict[Hashable, M] = OrderedDict()
         self._held: WeakValueDictionary[Hashable, M] = WeakValueDictionary()
-        self.after_fork()
-        survives_fork(self)
-
-    def after_fork(self) -> None:
-        """Wait for no model that a thread of the parent is loading."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def get(self, key: Hashable, load: Callable[[], M]) -> M:
         """Return the model under a key, loading it if it is not there; what fails to load is not remembered."""

@@ -1,18 +1,18 @@
 """How long each stage of a search takes, for whoever asks: the benchmark, and the page."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from time import perf_counter
 
+from rag_app.forking import Lock
 from rag_app.observability.tracing import Value, span
 
 Times = dict[str, float]
 """Seconds by stage."""
 
 _times: ContextVar[Times | None] = ContextVar("stage_times", default=None)
-_lock = threading.Lock()
+_lock = Lock()
 
 
 @contextmanager

@@ -1,12 +1,12 @@
 """Scoring candidates in the order of the first stage, until time, pairs or what can still change are used up."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from rag_app.forking import Lock
 from rag_app.reranking.early_stop import FIRST, EarlyStop, to_logits
 from rag_app.reranking.score_cache import Scored
 
@@ -55,7 +55,7 @@ class Pace:
 
     def __init__(self) -> None:
         self._seconds: float | None = None
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def measure(self, pairs: int, seconds: float) -> None:
         """Take note of how long some pairs took, the latest ones counting most."""

@@ -9,7 +9,6 @@ quick enough to rerank every search.
 """
 
 import re
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from math import sqrt
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_app.extractive import ASKS_TIME, HAS_TIME, QUESTION_WORDS
+from rag_app.forking import Lock
 from rag_app.korean import analyzer, normalise
 from rag_app.reranking.text_units import Counts as Counts
 from rag_app.reranking.text_units import PassageUnits, bigram_codes, bigram_rarity, read_passages, token_rarity
@@ -128,7 +128,7 @@ class Matcher:
         self.vectors = vectors
         self.counts = counts
         self._remembered: OrderedDict[str, PassageUnits] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def features(self, question: str, passages: Sequence[str]) -> NDArray[np.float64]:
         """Return one row of `FEATURES` per passage, ``(n, len(FEATURES))`` float64.

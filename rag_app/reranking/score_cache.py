@@ -1,11 +1,11 @@
 """The scores a reranker has given, kept for the same question and passage when they are met again."""
 
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from rag_app.forking import Lock
 from rag_app.reranking.best_window import Spans
 
 REMEMBERED = 16_384
@@ -46,7 +46,7 @@ class ScoreCache:
         self.misses = 0
         self._size = size
         self._scores: OrderedDict[Key, Scored] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         return len(self._scores)

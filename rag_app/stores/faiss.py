@@ -1,6 +1,5 @@
 """A LangChain vector store on FAISS: exact inner product over normalised half-precision vectors."""
 
-import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -20,6 +19,7 @@ from rag_app.disk.damage import REMEDY
 from rag_app.disk.segmented import SEGMENTS, SegmentedDocuments, SegmentedVectors, open_segmented
 from rag_app.disk.segments import DOCUMENTS_FILE, VECTORS_FILE, document_line, parse_record
 from rag_app.filters import Filter, matching_ids, texts_of
+from rag_app.forking import Lock
 from rag_app.generations import new_generation, open_generation, writing
 from rag_app.vectors import Vectors, unit_rows
 
@@ -53,7 +53,7 @@ class FaissStore(VectorStore):
     def __init__(self, embedding: Embeddings) -> None:
         self._embedding = embedding
         self._state = _State({}, Vectors())
-        self._write_lock = threading.Lock()
+        self._write_lock = Lock()
 
     @property
     def embeddings(self) -> Embeddings:
