@@ -60,15 +60,15 @@ def build_chain(
 ) -> Runnable[State, State]:
     """Return the chain from ``{"question": str, "history": messages}`` to an answer with its sources.
 
-    ``history`` may be left out. The output has ``question``, ``standalone_question``, ``documents``, ``evidence``,
-    ``answer`` and ``refused``. Streamed, it comes as dictionaries that add up with ``+``: the standalone question, the
-    documents together with the evidence, the answer in pieces, ``refused``. ``evidence`` is what `evidence_score` says
-    of all that was found, 0 to 1; ``refused`` is true where that is below ``min_evidence``, and where a chat model
-    refuses. ``documents`` may come a second time, after the answer of a chat model, and then replaces the first: only
-    then is it known what was cited. Each document is an article, its passages merged by
-    `rag_app.merging.merge_passages`, with ``citation`` (the number in its markers ``[1]``), ``cited``, ``quote``, the
-    ``start`` and ``end`` in its ``page_content`` of the best sentence, and ``quotes``, those of all sentences to
-    highlight, in its metadata.
+    ``history`` may be left out; of a question the first `rag_app.korean.QUESTION_CHARS` characters are read. The output
+    has ``question``, ``standalone_question``, ``documents``, ``evidence``, ``answer`` and ``refused``. Streamed, it
+    comes as dictionaries that add up with ``+``: the standalone question, the documents together with the evidence, the
+    answer in pieces, ``refused``. ``evidence`` is what `evidence_score` says of all that was found, 0 to 1; ``refused``
+    is true where that is below ``min_evidence``, and where a chat model refuses. ``documents`` may come a second time,
+    after the answer of a chat model, and then replaces the first: only then is it known what was cited. Each document
+    is an article, its passages merged by `rag_app.merging.merge_passages`, with ``citation`` (the number in its markers
+    ``[1]``), ``cited``, ``quote``, the ``start`` and ``end`` in its ``page_content`` of the best sentence, and
+    ``quotes``, those of all sentences to highlight, in its metadata.
 
     What a chat model writes comes without links, images, HTML and calls of tools, and without addresses that are in
     none of the documents; see `rag_app.untrusted.sinks.without_sinks`. A quoted answer has the documents' own words:

@@ -405,7 +405,19 @@ def _delete(options: argparse.Namespace, say: Say) -> int:
     return PARTLY if unknown else OK
 
 
+def _note_long_question(question: str, say: Say) -> None:
+    from rag_app.korean import QUESTION_CHARS
+
+    if len(question) > QUESTION_CHARS:
+        note = say(
+            f"질문은 앞 {QUESTION_CHARS:,}자까지만 읽습니다.",
+            f"Only the question's first {QUESTION_CHARS:,} characters are read.",
+        )
+        print(note, file=sys.stderr)
+
+
 def _search(options: argparse.Namespace, say: Say) -> int:
+    _note_long_question(options.question, say)
     retriever = _retriever(options, _open(options), top_n=options.k)
     results = [_as_record(document) for document in retriever.invoke(options.question)]
     if options.json:
@@ -422,6 +434,7 @@ def _search(options: argparse.Namespace, say: Say) -> int:
 def _ask(options: argparse.Namespace, say: Say) -> int:
     from rag_app.chain import build_chain
 
+    _note_long_question(options.question, say)
     index = _open(options)
     chat_model = None
     if options.chat_model:

@@ -94,7 +94,10 @@ class ModelEmbeddings(Embeddings):
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """Return the vector of a question; those of callers that ask at the same time are made together."""
+        """Return the vector of a question, of its first `rag_app.korean.QUESTION_CHARS` characters.
+
+        Those of callers that ask at the same time are made together.
+        """
         vector: list[float] = self._questions.submit(normalise_question(text)).tolist()
         return vector
 

@@ -271,6 +271,8 @@ def build_retriever(
 ) -> ContextualCompressionRetriever:
     """Return the retriever for a LangChain chain: hybrid search over an index, then compression.
 
+    Of a question its first `rag_app.korean.QUESTION_CHARS` characters are read; an empty one is a ValueError.
+
     Args:
         index: From `rag_app.index.open_index` or `build_index`. The retriever follows its changes.
         compressor: Reorders or drops what was found, for example a

@@ -110,6 +110,13 @@ def test_ask_quotes_with_sources(index: Path, capsys: pytest.CaptureFixture[str]
     assert "[1] 가온호 출항 (2025-02-07, 사회)" in printed
 
 
+@pytest.mark.fault(5, "The command read the first 2,000 characters of a long question without saying so.")
+def test_a_question_that_is_not_read_to_its_end_is_told(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("search", "ask"):
+        assert main([command, "가온호는 어디로 떠났나요? " * 200, "--index", str(index), "--lang", "en"]) == OK
+        assert "Only the question's first 2,000 characters are read." in capsys.readouterr().err
+
+
 def test_ask_json_holds_answer_and_sources(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ask", "가온호는 어디로 떠났나요?", "--index", str(index), "--json"]) == OK
     answer = json.loads(capsys.readouterr().out)

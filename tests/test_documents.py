@@ -151,7 +151,9 @@ def test_a_title_ends_somewhere() -> None:
     assert len(make_document(RAIN, title="가" * 10_000).metadata["title"]) == TITLE_CHARS
 
 
-@pytest.mark.fault(5, "Metadata of a megabyte was stored with every passage of its article: a file of 3 MB filled 261 MB.")
+@pytest.mark.fault(
+    5, "Metadata of a megabyte was stored with every passage of its article: a file of 3 MB filled 261 MB."
+)
 def test_metadata_without_end_is_refused_by_the_name_of_what_is_long(tmp_path: Path) -> None:
     keywords = "가 " * METADATA_CHARS
     path = write_jsonl(tmp_path / "a.jsonl", {"text": RAIN, "날짜": "오늘", "키워드": keywords, "places": [1]})

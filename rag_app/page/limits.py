@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
+from rag_app.korean import QUESTION_CHARS as QUESTION_CHARS
 from rag_app.language import Say
 from rag_app.settings import Settings
 
-QUESTION_CHARS = 2000
-"""How long a question may be."""
 QUESTIONS_MB = 50
 """How many megabytes a file of questions for the benchmark may have."""
 BENCHMARKS = 200
