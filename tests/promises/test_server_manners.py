@@ -335,7 +335,7 @@ def test_a_bug_is_told_by_a_number_under_which_the_log_has_it(caplog: pytest.Log
         except RuntimeError as error:
             script_failed(error)
 
-    app = AppTest.from_function(fail).run()
+    app = AppTest.from_function(fail, default_timeout=60).run()
     (told,) = app.error
     assert "secret" not in told.value
     assert "RuntimeError" not in told.value
