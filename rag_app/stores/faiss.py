@@ -24,6 +24,7 @@ from rag_app.generations import new_generation, open_generation, writing
 from rag_app.vectors import Vectors, unit_rows
 
 FORMAT = "faiss-store-1"
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True)
@@ -339,7 +340,9 @@ def _there() -> Iterator[None]:
 
 def _copy(document: Document) -> Document:
     """Return a document that whoever searched may change."""
-    return Document(page_content=document.page_content, metadata=deepcopy(document.metadata), id=document.id)
+    # To copy each text and number would take ten times as long as this does.
+    metadata = {key: value if type(value) in _PLAIN else deepcopy(value) for key, value in document.metadata.items()}
+    return document.model_copy(update={"metadata": metadata})
 
 
 def _diverse(query: NDArray[np.float32], vectors: NDArray[np.float32], share: float, k: int) -> list[int]:
