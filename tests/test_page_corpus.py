@@ -32,6 +32,7 @@ def _start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("RAG_MODEL", raising=False)
     st.cache_resource.clear()
+    jobs()._jobs.clear()
 
 
 def _view() -> None:

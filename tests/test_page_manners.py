@@ -3,6 +3,7 @@
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
 import streamlit as st
 from pydantic import SecretStr
+from starlette.datastructures import Headers
 
 from rag_app.conversations import store as conversations
 from rag_app.conversations.store import Conversations
@@ -18,6 +20,9 @@ from rag_app.corpus.indexing_job import IndexingJob
 from rag_app.corpus.job_registry import Jobs
 from rag_app.index import Changes
 from rag_app.language import Say
+from rag_app.page.benchmark.view import _runs
+from rag_app.page.chat.history import answers
+from rag_app.page.corpus.jobs import jobs
 from rag_app.page.corpus.room import check_jobs, check_room
 from rag_app.page.home import keep_private
 from rag_app.page.limits import (
@@ -30,7 +35,8 @@ from rag_app.page.limits import (
 )
 from rag_app.page.powers import are_guests, shown_model, shown_path, without_folders
 from rag_app.page.problems import detail_of, explain
-from rag_app.page.server.password import FREE, LONGEST, Tries
+from rag_app.page.server.origins import is_own
+from rag_app.page.server.password import FREE, LONGEST, Tries, _let_in, _signed, cookie_name
 from rag_app.page.visitor import is_allowed
 from rag_app.settings import Settings, load_settings
 
@@ -66,6 +72,63 @@ def test_a_password_is_the_same_however_a_keyboard_composes_it() -> None:
     assert Tries().check("열려라 참깨", "열려라 참깨") == 0
     assert Tries().check("열려라 참깨", "열려라  참깨") > 0
     assert Tries().check("\udcff", "열려라 참깨") > 0
+
+
+@pytest.mark.fault(
+    11, "A cookie that another program had left in the browser could keep those out who knew the password."
+)
+@pytest.mark.parametrize(
+    "other", ['a={"x":1}', 'a="open', "a=b c", "a[b]=1", "=x", "flag", "path=/", "expires=x", "a=1,b"]
+)
+def test_the_cookie_of_those_let_in_counts_beside_any_other(other: str) -> None:
+    password = "열려라 참깨 8501"
+    good = f"{cookie_name()}={_signed(int(time()) + 60, password)}"
+    for sent in (f"{other}; {good}", f"{good}; {other}"):
+        assert _let_in({"headers": [(b"cookie", sent.encode("latin-1"))]}, password)
+    assert _let_in({"headers": [(b"cookie", other.encode()), (b"cookie", good.encode())]}, password)
+    assert not _let_in({"headers": [(b"cookie", good.encode())]}, "another password")
+    assert not _let_in(
+        {"headers": [(b"cookie", f"{cookie_name()}={_signed(int(time()) - 1, password)}".encode())]}, password
+    )
+
+
+@pytest.mark.fault(11, "An Origin header that is no address made the server fail instead of refuse.")
+@pytest.mark.parametrize(
+    ("origin", "host", "expected"),
+    [
+        (None, "a.kr", True),
+        ("http://a.kr", "a.kr", True),
+        ("https://a.kr:8443", "a.kr:8443", True),
+        ("http://[::1]:8501", "[::1]:8501", True),
+        ("http://a.kr", "a.kr:8501", False),
+        ("http://a.kr@evil.example", "a.kr", False),
+        ("http://a.kr.evil.example", "a.kr", False),
+        ("http://[", "a.kr", False),
+        ("null", "", False),
+        ("null", None, False),
+        ("", "", False),
+        ("ftp://a.kr", "a.kr", False),
+    ],
+)
+def test_which_pages_are_the_server_s_own(origin: str | None, host: str | None, expected: bool) -> None:
+    sent = {"origin": origin, "host": host}
+    assert is_own(Headers({name: value for name, value in sent.items() if value is not None})) == expected
+
+
+@pytest.mark.fault(11, "Any visitor could make the page forget the work that was going on, and its limits with it.")
+def test_what_goes_on_is_found_again_after_a_visitor_has_cleared_the_caches(tmp_path: Path) -> None:
+    before = (jobs(), answers(), _runs(tmp_path))
+    st.cache_resource.clear()  # what the server does for a message that any connection may send
+    assert (jobs(), answers(), _runs(tmp_path)) == before
+    assert _runs(tmp_path / "another") is not _runs(tmp_path)
+
+
+@pytest.mark.fault(11, "An address with the sign of kelvin in it counted as one with a k.")
+def test_an_address_is_another_s_if_only_unicode_calls_them_alike() -> None:
+    for email in ("\u212aim@company.kr", "kim@ban\u212a.kr", "k\u0131m@company.kr", "k\u0130m@company.kr"):
+        assert not is_allowed({"email": email}, "kim@company.kr, kim@bank.kr, @bank.kr"), email
+    assert is_allowed({"email": "김@회사.KR"}, "@회사.kr")
+    assert not is_allowed({"email": "kim\ud800@x"}, "@company.kr")
 
 
 @pytest.mark.parametrize(

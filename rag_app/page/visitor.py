@@ -54,13 +54,18 @@ def is_allowed(claims: Mapping[str, Any], allowed: str) -> bool:
         claims: What the provider says of them.
         allowed: Addresses and ``@domains``, with commas between them; ``*`` for everybody.
     """
-    wanted = {entry.strip().lower() for entry in allowed.split(",")} - {""}
+    wanted = {_lower(entry.strip()) for entry in allowed.split(",")} - {""}
     if "*" in wanted:
         return True
-    name, _, domain = str(claims.get("email") or "").lower().rpartition("@")
+    name, _, domain = _lower(str(claims.get("email") or "")).rpartition("@")
     if not name or "@" in name or not domain or str(claims.get("email_verified", True)).lower() != "true":
         return False
     return not wanted.isdisjoint((f"{name}@{domain}", f"@{domain}"))
+
+
+def _lower(address: str) -> str:
+    """Return an address in lower case, as far as it is ASCII: the sign of kelvin becomes no k."""
+    return address.encode("utf-8", "replace").lower().decode()
 
 
 def show_who(settings: Settings) -> None:

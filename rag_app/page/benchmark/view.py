@@ -10,6 +10,7 @@ from rag_app.page.benchmark.order import ask_order
 from rag_app.page.benchmark.progress import show_unfinished
 from rag_app.page.benchmark.questions import show_questions
 from rag_app.page.benchmark.scores import show_changes, show_scores
+from rag_app.page.lasting import lasting
 from rag_app.page.problems import ERRORS, explain, show_error, show_explained
 from rag_app.page.words import say
 from rag_app.settings import Settings
@@ -50,7 +51,7 @@ def show_benchmark(index: Index, settings: Settings) -> None:
             st.rerun()
 
 
-@st.cache_resource(show_spinner=False)
+@lasting
 def _runs(folder: Path) -> Runs:
     return Runs(folder)
 

@@ -11,6 +11,7 @@ from rag_app.conversations.transcript import file_name, to_markdown
 from rag_app.conversations.turn import Turn, new_id
 from rag_app.page.chat.answering import Answer, Answers
 from rag_app.page.feedback.thumbs import feedback_store
+from rag_app.page.lasting import lasting
 from rag_app.page.powers import without_folders
 from rag_app.page.problems import show_error
 from rag_app.page.visitor import owner
@@ -47,7 +48,7 @@ class Current:
     answer: Answer | None = None
 
 
-@st.cache_resource(show_spinner=False)
+@lasting
 def answers() -> Answers:
     """Return what makes the answers of this process."""
     return Answers()

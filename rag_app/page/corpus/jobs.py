@@ -10,6 +10,7 @@ from rag_app.corpus.indexing_job import FileReport, IndexingJob
 from rag_app.corpus.job_registry import Jobs
 from rag_app.files.spreadsheets import spreadsheet_csv
 from rag_app.page.corpus.file_problems import explain_file
+from rag_app.page.lasting import lasting
 from rag_app.page.powers import without_folders
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import duration_words, say
@@ -20,7 +21,7 @@ SHOWN = 100
 _EVERY = 1.0  # seconds between two looks at a job
 
 
-@st.cache_resource(show_spinner=False)
+@lasting
 def jobs() -> Jobs:
     """Return the jobs of this process, which all visitors share and a reload finds again."""
     return Jobs()

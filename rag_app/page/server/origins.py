@@ -1,7 +1,5 @@
 """Which pages may talk to the server: its own, and those that ``server.corsAllowedOrigins`` names."""
 
-from urllib.parse import urlsplit
-
 import streamlit as st
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,7 +11,8 @@ def is_own(headers: Headers) -> bool:
     origin = headers.get("origin")
     if origin is None:
         return True
-    return urlsplit(origin).netloc == headers.get("host") or origin in st.get_option("server.corsAllowedOrigins")
+    own = [f"{scheme}://{headers.get('host')}" for scheme in ("http", "https")]
+    return origin in [*own, *st.get_option("server.corsAllowedOrigins")]
 
 
 class Origins:

@@ -5,12 +5,11 @@ import hmac
 import time
 import unicodedata
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from threading import Lock
 from urllib.parse import parse_qs
 
 import streamlit as st
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
@@ -26,7 +25,6 @@ FREE, LONGEST = 3, 30.0
 """How many wrong passwords cost no time, and the most seconds that one costs."""
 LEAVE = "leave"
 """The path that forgets who was let in."""
-_HEALTH = "/_stcore/health"  # for whoever watches over the server; says "ok"
 _MOST = 4096  # bytes of a form
 
 
@@ -76,7 +74,7 @@ class Password:
         """Serve a request."""
         settings = started_settings() if scope["type"] in ("http", "websocket") else None
         password = settings.password if settings else None
-        if password is None or scope["path"].endswith(_HEALTH):
+        if password is None or scope["path"] == _health():
             await self.app(scope, receive, send)
         elif scope["type"] == "websocket":
             served = self.app if _let_in(scope, password.get_secret_value()) else WebSocketClose(code=1008)
@@ -87,7 +85,7 @@ class Password:
 
     async def _answer(self, request: Request, password: str) -> Response | None:
         """Return what is served instead of the page; None for the page."""
-        here = request.url.path
+        here = request.scope["path"]
         if here.rpartition("/")[2] == LEAVE and request.method == "GET":
             gone = RedirectResponse(_on_this_host(here.removesuffix(LEAVE)), 303)
             gone.delete_cookie(cookie_name())
@@ -109,7 +107,7 @@ class Password:
             refused.headers["Retry-After"] = str(int(wait) + 1)
             return refused
         query = f"?{request.url.query}" if request.url.query else ""
-        answer = RedirectResponse(_on_this_host(request.url.path) + query, 303)
+        answer = RedirectResponse(_on_this_host(request.scope["path"]) + query, 303)
         secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
         value = _signed(int(time.time()) + STAY, password)
         answer.set_cookie(cookie_name(), value, max_age=STAY, httponly=True, samesite="lax", secure=secure)
@@ -119,6 +117,11 @@ class Password:
 def cookie_name() -> str:
     """Return the name of the cookie of those who were let in; the cookies of a host are those of all its ports."""
     return f"rag-page-{st.get_option('server.port')}"
+
+
+def _health() -> str:
+    """Return where the server says "ok" to whoever watches over it."""
+    return f"/{st.get_option('server.baseUrlPath').strip('/')}/_stcore/health".replace("//", "/")
 
 
 def _page(request: Request, status: int, wait: float | None = None) -> HTMLResponse:
@@ -144,14 +147,11 @@ async def _form(request: Request) -> dict[str, str]:
 def _let_in(scope: Scope, password: str) -> bool:
     """Return whether a request carries the cookie of somebody who knew the password, and lately."""
     sent = b"; ".join(value for name, value in scope["headers"] if name == b"cookie").decode("latin-1")
-    try:
-        value = SimpleCookie(sent).get(cookie_name())
-    except CookieError:
+    value = cookie_parser(sent).get(cookie_name(), "")  # as browsers do: what another program left there is passed over
+    until = value.partition(".")[0]
+    if not (until.isascii() and until.isdecimal() and len(until) < 12) or int(until) < time.time():
         return False
-    until = value.value.partition(".")[0] if value else ""
-    if not (until.isascii() and until.isdecimal() and len(until) < 12) or value is None or int(until) < time.time():
-        return False
-    return hmac.compare_digest(value.value.encode(), _signed(int(until), password).encode())
+    return hmac.compare_digest(value.encode(), _signed(int(until), password).encode())
 
 
 def _signed(until: int, password: str) -> str:

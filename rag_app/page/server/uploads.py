@@ -27,32 +27,40 @@ class UploadLimits:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._coming: list[tuple[str, int]] = []  # sessions and bytes of uploads on their way, not among the files yet
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
-        refused = None
-        if scope["type"] == "http" and scope["method"] == "PUT" and (found := _UPLOAD.fullmatch(scope["path"])):
-            refused = _refusal(found[1], Headers(scope=scope))
+        is_put = scope["type"] == "http" and scope["method"] == "PUT"
+        found = _UPLOAD.fullmatch(scope["path"]) if is_put else None
+        if found is None:
+            await self.app(scope, receive, send)
+            return
+        session, length = found[1], Headers(scope=scope).get("content-length", "")
+        refused = self._refusal(session, length)
         if refused is not None:
             await refused(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        upload = (session, int(length))
+        self._coming.append(upload)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._coming.remove(upload)
 
-
-def _refusal(session: str, headers: Headers) -> PlainTextResponse | None:
-    """Return why an upload is refused; None if it is not."""
-    runtime, settings = get_instance(), started_settings()
-    _admitted.intersection_update([known for known in _admitted if runtime.is_active_session(known)])
-    if settings is None or session not in _admitted:
-        return PlainTextResponse("Not let in", 403)
-    length = headers.get("content-length", "")
-    if not length.isdecimal():
-        return PlainTextResponse("Content-Length is missing", 411)
-    manager = cast(MemoryUploadedFileManager, runtime.uploaded_file_mgr)
-    held = {name: list(files.values()) for name, files in list(manager.file_storage.items())}
-    if len(held.get(session, ())) >= settings.upload_files:
-        return PlainTextResponse("Too many files", 413)
-    total = sum(len(file.data) for files in held.values() for file in files)
-    if total + int(length) > settings.upload_mb * 1_000_000:
-        return PlainTextResponse("Too much in all", 413)
-    return None
+    def _refusal(self, session: str, length: str) -> PlainTextResponse | None:
+        """Return why an upload is refused; None if it is not."""
+        runtime, settings = get_instance(), started_settings()
+        _admitted.intersection_update([known for known in _admitted if runtime.is_active_session(known)])
+        if settings is None or session not in _admitted:
+            return PlainTextResponse("Not let in", 403)
+        if not length.isdecimal():
+            return PlainTextResponse("Content-Length is missing", 411)
+        manager = cast(MemoryUploadedFileManager, runtime.uploaded_file_mgr)
+        held = [(name, len(file.data)) for name, files in list(manager.file_storage.items()) for file in files.values()]
+        held += self._coming
+        if sum(name == session for name, _ in held) >= settings.upload_files:
+            return PlainTextResponse("Too many files", 413)
+        if sum(size for _, size in held) + int(length) > settings.upload_mb * 1_000_000:
+            return PlainTextResponse("Too much in all", 413)
+        return None
