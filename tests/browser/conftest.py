@@ -22,13 +22,16 @@ from rag_app.index import build_index
 pytest.importorskip("streamlit", reason="the ui extra is not installed")
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Dialog, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page
 
 PAGE = Path(__file__).parent.parent.parent / "streamlit_app.py"
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS", PAGE.parent / "screenshots"))
 """Where the pictures of a run are kept."""
 READABLE = 4.5
 """The contrast that WCAG 2.2 asks of text, https://www.w3.org/TR/WCAG22/#contrast-minimum."""
+
+PATIENCE = 60_000
+"""Milliseconds that a browser waits for something to be seen; what is there earlier is seen earlier."""
 
 Visit = Callable[..., "Page"]
 Shot = Callable[..., Path]
@@ -101,9 +104,14 @@ def visit(browser: "Browser", served: Served) -> Iterator[Visit]:
     ``visit(width=1280, dark=False, path="", context=None)``: the same ``context``, as of
     ``page.context``, is the same browser.
     """
+    pytest.importorskip("playwright.sync_api", reason="Playwright is not installed").expect.set_options(PATIENCE)
     contexts: list[BrowserContext] = []
     requests: list[str] = []
     surprises: list[str] = []
+
+    def listen(message: "ConsoleMessage") -> None:
+        if "Content Security Policy" in message.text:  # something of the page's own was refused, or worse, of another's
+            surprises.append(message.text)
 
     def dismiss(dialog: "Dialog") -> None:
         surprises.append(dialog.message)
@@ -118,10 +126,11 @@ def visit(browser: "Browser", served: Served) -> Iterator[Visit]:
             )
             contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: requests.append(request.url))
         page.on("websocket", lambda websocket: requests.append(websocket.url))
         page.on("dialog", dismiss)
+        page.on("console", listen)
         page.on("pageerror", lambda error: surprises.append(str(error)))
         page.goto(f"{served.address}/{path}")
         page.get_by_role("heading", level=1).wait_for()

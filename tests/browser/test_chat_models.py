@@ -21,7 +21,7 @@ KEY = "sk-secret-key-of-a-test"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[OpenAIServer]:
-    with openai_server(lambda messages: ["첫마디입니다. ", "끝마디입니다 [1]."], models=("tiny", "big")) as running:
+    with openai_server(lambda messages: ["첫마디입니다. 끝", "마디입니다 [1]."], models=("tiny", "big")) as running:
         yield running
 
 

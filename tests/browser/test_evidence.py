@@ -152,7 +152,7 @@ def test_an_article_that_has_left_the_index_is_shown_as_far_as_it_is_kept(visit:
 def test_citations_lead_to_sources_while_the_answer_is_being_written(browser: "Browser", served: Served) -> None:
     pytest.importorskip("langchain_openai", reason="the chat extra is not installed")
     with (
-        openai_server(lambda _: ["이음매입니다 [1]. ", "끝마디입니다."]) as model,
+        openai_server(lambda _: ["이음매입니다 [1]. 끝", "마디입니다."]) as model,
         serve(served.home, served.news, RAG_CHAT_MODEL=f"{model.url}#tiny") as writing,
     ):
         model.gate.clear()
