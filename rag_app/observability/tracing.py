@@ -9,9 +9,10 @@ names (``gen_ai.operation.name``, ``gen_ai.request.model``), others begin with `
 """
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from time import time_ns
 from typing import Any, NamedTuple, TypeVar
 
@@ -81,21 +82,12 @@ def span(name: str, **attributes: Value) -> Iterator[Span]:
     done, trace = _recorder.get(), _api()
     if done is None and trace is None:
         yield _NOTHING
-        return
-    inside, start, error = Span(attributes), time_ns(), ""
-    live = None if done is not None else _start(trace, name, start, None)
-    try:
-        with nullcontext() if live is None else _current(trace, live):
-            yield inside
-    except Exception as raised:
-        error = type(raised).__name__
-        raise
-    finally:
-        finished = _Done(name, start, time_ns(), inside.attributes, error)
-        if done is not None:
-            done.append(finished)  # of a list, which threads may share
-        else:
-            _end(trace, live, finished)
+    elif done is not None:
+        with _finishing(name, attributes, done.append):  # to a list, which threads may share
+            yield Span(attributes)
+    else:
+        with _live(name, attributes) as current, current():
+            yield Span(attributes)
 
 
 def traced(name: str, chunks: Iterator[Chunk], **attributes: Value) -> Iterator[Chunk]:
@@ -103,46 +95,34 @@ def traced(name: str, chunks: Iterator[Chunk], **attributes: Value) -> Iterator[
 
     The span is the current one only while the next chunk is made, not while the reader has its turn.
     """
-    trace = _api()
-    start, error = time_ns(), ""
-    live = _start(trace, name, start, None)
-    try:
-        while True:
-            with _current(trace, live):
-                try:
-                    chunk = next(chunks)
-                except StopIteration:
-                    return
-            yield chunk
-    except Exception as raised:
-        error = type(raised).__name__
-        raise
-    finally:
-        if isinstance(chunks, Generator):
-            chunks.close()
-        _end(trace, live, _Done(name, start, time_ns(), attributes, error))
+    with _live(name, attributes) as current:
+        try:
+            while True:
+                with current():
+                    try:
+                        chunk = next(chunks)
+                    except StopIteration:
+                        return
+                yield chunk
+        finally:
+            if isinstance(chunks, Generator):
+                chunks.close()
 
 
 async def atraced(name: str, chunks: AsyncIterator[Chunk], **attributes: Value) -> AsyncIterator[Chunk]:
     """Yield an asynchronous stream's chunks; see `traced`."""
-    trace = _api()
-    start, error = time_ns(), ""
-    live = _start(trace, name, start, None)
-    try:
-        while True:
-            with _current(trace, live):
-                try:
-                    chunk = await anext(chunks)
-                except StopAsyncIteration:
-                    return
-            yield chunk
-    except Exception as raised:
-        error = type(raised).__name__
-        raise
-    finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()  # else what it reads, such as a connection, stays open
-        _end(trace, live, _Done(name, start, time_ns(), attributes, error))
+    with _live(name, attributes) as current:
+        try:
+            while True:
+                with current():
+                    try:
+                        chunk = await anext(chunks)
+                    except StopAsyncIteration:
+                        return
+                yield chunk
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()  # else what it reads, such as a connection, stays open
 
 
 def here() -> Any:
@@ -174,6 +154,29 @@ def spans_for(places: Sequence[Any]) -> Iterator[None]:
                 _end(trace, _start(trace, finished.name, finished.start, place), shared)
 
 
+@contextmanager
+def _finishing(name: str, attributes: Mapping[str, Value], tell: Callable[[_Done], object]) -> Iterator[None]:
+    """Tell of the ``with`` block when it ends, however it does."""
+    start, error = time_ns(), ""
+    try:
+        yield
+    except Exception as raised:
+        error = type(raised).__name__
+        raise
+    finally:
+        tell(_Done(name, start, time_ns(), attributes, error))
+
+
+@contextmanager
+def _live(name: str, attributes: Mapping[str, Value]) -> Iterator[Callable[[], AbstractContextManager[Any]]]:
+    """Make the ``with`` block a span that is sent; what this yields makes it the current one."""
+    trace = _api()
+    live = _start(trace, name, time_ns(), None)
+    with _finishing(name, attributes, partial(_end, trace, live)):
+        # What an error says may hold a question or a document: its kind is noted in _end, and no more.
+        yield partial(trace.use_span, live, end_on_exit=False, record_exception=False, set_status_on_exception=False)
+
+
 def _api() -> Any:
     """Return OpenTelemetry's module of traces if somebody set up a provider, else None."""
     trace = sys.modules.get("opentelemetry.trace")
@@ -184,11 +187,6 @@ def _api() -> Any:
 
 def _start(trace: Any, name: str, start: int, place: Any) -> Any:
     return trace.get_tracer("rag_app").start_span(f"rag.{name}", context=place, start_time=start)
-
-
-def _current(trace: Any, live: Any) -> Any:
-    # What an error says may hold a question or a document: its kind is noted in _end, and no more.
-    return trace.use_span(live, end_on_exit=False, record_exception=False, set_status_on_exception=False)
 
 
 def _end(trace: Any, live: Any, finished: _Done) -> None:
