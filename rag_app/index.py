@@ -338,6 +338,7 @@ def analysis() -> dict[str, Any]:
         "tags": sorted(CONTENT_TAGS),
         "morphemes_of": "words",
         "metadata": True,
+        "spelling": 2,  # of `normalise`: a text has the same doc_id only under the same one
     }
 
 

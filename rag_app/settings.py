@@ -135,7 +135,7 @@ def load_settings() -> Settings:
         wrong = "; ".join(
             f"RAG_{str(e['loc'][0]).upper()}={without_secrets(str(e['input']))}: {e['msg']}"
             if e["loc"]
-            else e["msg"].partition(", ")[2]
+            else e["msg"].partition(", ")[2].removesuffix(".")
             for e in error.errors()
         )
         raise ValueError(f"Wrong settings in the environment: {wrong}. Correct or unset them.") from None
