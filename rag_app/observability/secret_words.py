@@ -1,5 +1,6 @@
 """Takes keys and passwords out of what is logged or printed: a second line of defence, for what nobody thought of."""
 
+import json
 import os
 import re
 
@@ -21,9 +22,9 @@ def public_environment() -> dict[str, str]:
 
 def without_secrets(text: str) -> str:
     """Return a text without what looks like a key, and without the values of variables such as ``OPENAI_API_KEY``."""
-    for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and _VARIABLE.search(name):
-            text = text.replace(value, HIDDEN)
+    secrets = {value for name, value in os.environ.items() if len(value) >= _SHORTEST and _VARIABLE.search(name)}
+    for secret in sorted(secrets, key=len, reverse=True):  # one may begin with another
+        text = text.replace(secret, HIDDEN).replace(json.dumps(secret, ensure_ascii=False)[1:-1], HIDDEN)
     for shape in _SHAPES:
         text = shape.sub(HIDDEN, text)
     return text
