@@ -30,7 +30,10 @@ def indexes_folder(settings: Settings) -> Path:
 
 def known_indexes(settings: Settings) -> dict[str, Path]:
     """Return the folders of all indexes by their names: the one that was set first, then those that the page built."""
-    built = sorted(path for path in indexes_folder(settings).glob("[!.]*") if is_index(path))
+    try:
+        built = sorted(path for path in indexes_folder(settings).glob("[!.]*") if is_index(path))
+    except OSError:  # a home that cannot be read holds none that could be; who wants to keep something there is told
+        built = []
     first = {settings.index.name.lstrip(".") or "index": settings.index}
     return first | {path.name: path for path in built if path.name not in first}
 

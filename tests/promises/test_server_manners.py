@@ -357,14 +357,20 @@ def test_a_bug_is_told_by_a_number_under_which_the_log_has_it(caplog: pytest.Log
     assert st.get_option("client.showErrorDetails") == "none"
 
 
-def test_with_a_home_that_cannot_be_written_the_page_answers_and_says_so(
-    news: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.fault(11, "With a home that it may not read the page showed nothing but that it had a bug.")
+@pytest.mark.parametrize(
+    "home", ["/dev/null/home", f"/tmp/{'x' * 300}"]
+)  # of a name that no file has: not even root may
+def test_with_a_home_that_cannot_be_used_the_page_answers_and_says_so(
+    home: str, news: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RAG_HOME", "/dev/null/home")
+    monkeypatch.setenv("RAG_HOME", home)
     app = _open(news, monkeypatch, {})
     app = app.chat_input[0].set_value("한빛 3호 발사체에서 누출이 확인된 곳은 어디인가요?").run()
     assert not app.exception
     assert any("저장되지 않고 있습니다" in warning.value for warning in app.warning)
+    for function in _VIEWS:
+        assert not _view(function, news, monkeypatch).exception
 
 
 def _all_of(app: "AppTest") -> str:

@@ -29,7 +29,11 @@ def show_benchmark(index: Index, settings: Settings) -> None:
             "tells which way suits these data, and whether a difference is more than chance.",
         )
     )
-    ordered = runs.all()
+    try:
+        ordered = runs.all()
+    except OSError as error:
+        show_explained(error)
+        return
     form = st.expander(
         say("새로 재기", "New benchmark"),
         expanded=not ordered,
