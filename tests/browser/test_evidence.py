@@ -7,7 +7,7 @@ import pytest
 
 from rag_app.documents import make_document
 from rag_app.index import open_index
-from tests.browser.conftest import READABLE, Served, Shot, Visit, ask, contrast, serve, serve_sample
+from tests.browser.conftest import PATIENCE, READABLE, Served, Shot, Visit, ask, contrast, serve, serve_sample
 from tests.openai_server import openai_server
 
 if TYPE_CHECKING:
@@ -157,6 +157,7 @@ def test_citations_lead_to_sources_while_the_answer_is_being_written(browser: "B
     ):
         model.gate.clear()
         page = browser.new_page(locale="ko-KR")
+        page.set_default_timeout(PATIENCE)
         page.goto(writing.address)
         ask(page, QUESTION)
         page.get_by_role("link", name="출처 1").click()

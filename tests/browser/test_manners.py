@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import READABLE, Served, Shot, Visit, ask, contrast, serve_sample
+from tests.browser.conftest import PATIENCE, READABLE, Served, Shot, Visit, ask, contrast, serve_sample
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -84,7 +84,7 @@ def test_people_of_the_provider_come_in_if_they_may_and_see_their_own_conversati
 ) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="ko-KR")
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(shared.address)
     page.get_by_role("button", name="로그인").wait_for()
     assert page.get_by_test_id("stChatInput").count() == 0
@@ -130,7 +130,7 @@ def test_what_the_provider_did_not_say_lets_nobody_in(
 ) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark", locale="ko-KR")
     page = context.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(PATIENCE)
     page.goto(f"{shared.address}/oauth2callback?code=made-up&state=made-up")
     page.get_by_role("button", name="로그인", exact=True).wait_for()
     provider.person = {"sub": "2", "email": "kim@company.kr", "email_verified": True}
