@@ -1,8 +1,10 @@
-"""Characters that come in halves."""
+"""Characters that come in halves, and such as nobody sees."""
 
 import pytest
 
-from rag_app.characters.visible import VisibleCharacters
+from rag_app.characters.code_points import INVISIBLE
+from rag_app.characters.visible import VisibleCharacters, visible
+from rag_app.korean import normalise
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,9 @@ from rag_app.characters.visible import VisibleCharacters
 def test_halves_are_joined_or_replaced(pieces: list[str], text: str) -> None:
     step = VisibleCharacters()
     assert "".join([*(out for piece in pieces for out in step.feed(piece)), *step.close()]) == text
+
+
+@pytest.mark.fault(9, "The invisible control characters of shorthand stayed in what a chat model is given and writes.")
+def test_what_nobody_sees_goes_from_documents_and_from_answers_alike() -> None:
+    hidden = "가".join(chr(code) for first, last in INVISIBLE for code in (first, last))
+    assert visible(hidden) == normalise(hidden) == "가" * (2 * len(INVISIBLE) - 1)

@@ -3,15 +3,15 @@
 import re
 from collections.abc import Iterable, Iterator
 
+from rag_app.characters.code_points import EMOJI, INVISIBLE
+
 _LINE_BREAK = re.compile("[\u2028\u2029\x85]")
+_INVISIBLE = "".join(f"{chr(first)}-{chr(last)}" for first, last in INVISIBLE)
 _HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters: a terminal obeys them
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, fillers, Mongolian selectors
-    "\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffc"  # zero-width, bidirectional
-    "\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"  # musical controls, tags that spell ASCII
-    "|(?<![\u2190-\u2bff\ufe0f\U0001f000-\U0001faff])\u200d"  # joins emoji only
+    rf"[\x00-\x08\x0b-\x1f\x7f-\x9f{_INVISIBLE}\u3164\uffa0\ufffc]"  # a terminal obeys control characters
+    rf"|(?<![{EMOJI}\ufe0f])\u200d"  # joins emoji only
     # One variation selector says how a sign looks; many behind each other spell a hidden text.
-    "|(?<![#*0-9\u00a0-\u2fff\u3003-\ufdff\ufe10-\U000e00ff])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+    r"|(?<![#*0-9\u00a0-\u2fff\u3003-\ufdff\ufe10-\U000e00ff])[\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 
 

@@ -67,8 +67,9 @@ class SegmentWriter:
         if not documents:
             return
         dimension = matrix.shape[-1] if self._vectors is None else int(self._vectors.d)
-        if matrix.shape != (len(documents), dimension) or not np.isfinite(matrix).all():
-            problem = "that are not all finite" if np.isfinite(matrix).all() is np.False_ else "that do not fit"
+        fits, finite = matrix.shape == (len(documents), dimension), bool(np.isfinite(matrix).all())
+        if not (fits and finite):
+            problem = "that do not fit" if finite else "that are not all finite"
             raise ValueError(
                 f"Got vectors {matrix.shape} {problem} for {len(documents)} documents of {dimension} dimensions. "
                 "Check the embedding model."
