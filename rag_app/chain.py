@@ -1,17 +1,16 @@
 """A question and the conversation before it -> an answer with numbered sources, streamed."""
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import convert_to_messages
-from langchain_core.output_parsers import StrOutputParser
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableGenerator, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.runnables.utils import AddableDict
 
 from rag_app.characters.visible import VisibleCharacters
@@ -24,13 +23,10 @@ from rag_app.merging import merge_passages
 from rag_app.observability.traced_runnable import with_span
 from rag_app.observability.tracing import span
 from rag_app.prompts import REFUSAL, WORDINGS, answer_messages, is_refusal
+from rag_app.stepwise import Assign, MessageText, State, Stepwise
 from rag_app.untrusted.sinks import SinkFilter, addresses
 
 __all__ = ["MIN_EVIDENCE", "REFUSAL", "Sources", "build_chain", "evidence_score"]
-
-State = dict[str, Any]
-In = TypeVar("In", contravariant=True)
-Out = TypeVar("Out", covariant=True)
 
 
 class Plan(NamedTuple):
@@ -113,7 +109,7 @@ def build_chain(
         if decided.refused:
             return WORDINGS[lang].refusal
         if chat_model is None:
-            return RunnableLambda(itemgetter("plan")) | _stepwise(_Quotation)
+            return RunnableLambda(itemgetter("plan")) | Stepwise(_Quotation)
         written: Runnable[Any, str] = (
             RunnableLambda(
                 lambda _: answer_messages(
@@ -121,24 +117,24 @@ def build_chain(
                 )
             )
             | chat_model.with_config(tags=["answer"])
-            | StrOutputParser()  # of a message only its text: calls of tools end here
+            | Stepwise(MessageText)
         )
         return (
             with_span(written, "generate", model=getattr(chat_model, "model_name", None))
-            | _stepwise(VisibleCharacters)
-            | _stepwise(lambda: CitationFilter(len(decided.sources)))
-            | _stepwise(lambda: SinkFilter(addresses(_readable(state["question"], decided.sources)), lang))
+            | Stepwise(VisibleCharacters)
+            | Stepwise(lambda: CitationFilter(len(decided.sources)))
+            | Stepwise(lambda: SinkFilter(addresses(_readable(state["question"], decided.sources)), lang))
         )
 
     by_rule = RunnableLambda[State, str](lambda state: standalone_by_rule(state["question"], state["history"]))
     standalone = by_rule if chat_model is None else rewriter(chat_model, lang)
     chain: Runnable[State, State] = (
         RunnableLambda(_checked)
-        | RunnablePassthrough.assign(standalone_question=standalone)
-        | RunnablePassthrough.assign(retrieved=RunnableLambda(itemgetter("standalone_question")) | retriever)
-        | RunnablePassthrough.assign(plan=RunnableLambda(noted))
-        | RunnablePassthrough.assign(answer=RunnableLambda(respond))
-        | _stepwise(lambda: _Output(lang))
+        | Assign("standalone_question", standalone)
+        | Assign("retrieved", RunnableLambda(itemgetter("standalone_question")) | retriever)
+        | Assign("plan", RunnableLambda(noted))
+        | Assign("answer", RunnableLambda(respond))
+        | Stepwise(lambda: _Output(lang))
     )
     return with_span(chain.with_config(run_name="rag_answer"), "answer")
 
@@ -171,34 +167,6 @@ def _extractive_plan(question: str, standalone: str, documents: Sequence[Documen
     sources = number_sources([documents[place] for place in order], quoted, cited=range(len(cited)))
     extracts = [extract._replace(document=moved[extract.document]) for extract in chosen]
     return Plan(sources, extracts, refused=not extracts)
-
-
-class _Step(Protocol[In, Out]):
-    """What happens to a stream, told once for sync and async: some output per chunk, and some at the end."""
-
-    def feed(self, chunk: In) -> Iterable[Out]: ...
-
-    def close(self) -> Iterable[Out]: ...
-
-
-def _stepwise(make: Callable[[], _Step[In, Out]]) -> Runnable[In, Out]:
-    """Return a runnable that puts each run's chunks through a step of its own."""
-
-    def transform(chunks: Iterator[In]) -> Iterator[Out]:
-        step = make()
-        for chunk in chunks:
-            yield from step.feed(chunk)
-        yield from step.close()
-
-    async def atransform(chunks: AsyncIterator[In]) -> AsyncIterator[Out]:
-        step = make()
-        async for chunk in chunks:
-            for out in step.feed(chunk):
-                yield out
-        for out in step.close():
-            yield out
-
-    return RunnableGenerator(transform, atransform)
 
 
 class _Quotation:

@@ -53,7 +53,8 @@ class NewsSense(BaseModel):
         named = find_dates(question, today) if self.date_boost else []
         if not named and not self.recency:
             return {}
-        days = {id_: day for id_ in candidates if (day := _day(documents[id_].metadata.get("date")))}
+        found = ((id_, documents.get(id_)) for id_ in candidates)  # there may be none in an index of a stranger's
+        days = {id_: day for id_, one in found if one is not None and (day := _day(one.metadata.get("date")))}
         timely = {day: self._is_timely(day, question, named) for day in set(days.values())}
         gains = {
             id_: self.date_boost * timely[day] + self.recency * 0.5 ** (max(0, (today - day).days) / self.half_life)

@@ -1,6 +1,7 @@
 import asyncio
 import re
-from collections.abc import Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.language_models import FakeListChatModel, GenericFakeChatModel
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-from langchain_core.outputs import ChatResult
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.utils import AddableDict
 from pydantic import Field
@@ -187,6 +188,50 @@ async def test_every_way_to_run_gives_the_same(answer: str | None) -> None:
     assert await chain().ainvoke(question) == expected
     assert chain().batch([question, question]) == [expected, expected]
     assert await chain().abatch([question, question]) == [expected, expected]
+
+
+class EndlessModel(FakeListChatModel):
+    """Counts the pieces that it writes, and never stops writing by itself."""
+
+    responses: list[str] = Field(default_factory=list)
+    pieces: list[str] = Field(default_factory=list)
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        while len(self.pieces) < 1000:  # which stands for ever: a test that fails is to end
+            self.pieces.append("말 ")
+            yield ChatGenerationChunk(message=AIMessageChunk(content=self.pieces[-1]))
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in self._stream():
+            yield chunk
+
+
+@pytest.mark.fault(4, "A chat model wrote its answer to the end after its reader had left, who waited for that.")
+@pytest.mark.parametrize("chunks", range(1, 7))
+async def test_a_chat_model_stops_when_its_reader_leaves(chunks: int) -> None:
+    model = EndlessModel()
+    chain = build_chain(retriever(), embeddings=EMBEDDINGS, chat_model=model)
+    stream = chain.stream({"question": QUESTION})
+    for _ in range(chunks):
+        next(stream)
+    written = len(model.pieces)
+    stream.close()  # type: ignore[attr-defined]
+    assert len(model.pieces) == written <= chunks
+    astream = chain.astream({"question": QUESTION})
+    for _ in range(chunks):
+        await anext(astream)
+    written = len(model.pieces)
+    await astream.aclose()  # type: ignore[attr-defined]
+    assert len(model.pieces) == written <= 2 * chunks
+
+
+def test_no_thread_goes_on_with_a_stream_that_is_left() -> None:
+    for chunks in range(1, 7):
+        stream = build_chain(retriever(), embeddings=EMBEDDINGS).stream({"question": QUESTION})
+        for _ in range(chunks):
+            next(stream)
+        assert not {thread.name for thread in threading.enumerate() if "ThreadPool" in thread.name}
+        del stream  # and is collected, as that of a failed test is during the next
 
 
 async def test_events_show_retrieval_and_the_models_tokens() -> None:

@@ -307,7 +307,7 @@ def test_unchecked_files_are_files(tmp_path: Path) -> None:
         open_generation(tmp_path, lambda generation, _: pytest.fail("read"), format=FORMAT, check=False)
 
 
-@pytest.mark.fault(2, "A manifest with right checksums but other types of values ended in TypeError or KeyError.")
+@pytest.mark.fault(2, "A manifest with right checksums and a text for a number was refused with words of Python's.")
 @pytest.mark.parametrize("change", [{"generation": "1"}, {"generation": -1}, {"files": []}, {"files": {"a": 1}}])
 def test_a_forged_manifest_is_damaged(change: dict[str, Any], tmp_path: Path) -> None:
     _commit(tmp_path, "내용")

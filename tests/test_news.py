@@ -28,6 +28,12 @@ def test_articles_of_the_time_that_is_named_gain(question: str, timely: list[str
     assert SENSE.gains(question, documents, documents) == dict.fromkeys(timely, 0.5)
 
 
+@pytest.mark.fault(2, "A search for what a question dates ended with KeyError in an index forged to lack a passage.")
+def test_a_candidate_that_there_is_not_gains_nothing() -> None:
+    documents = articles("2025-05-24")
+    assert SENSE.gains("지난달 물가는?", ["unbekannt", *documents], documents) == {"2025-05-24": 0.5}
+
+
 def test_recency_halves_with_age_and_nothing_is_newer_than_today() -> None:
     sense = NewsSense(today=date(2025, 6, 15), recency=0.4, half_life=10)
 

@@ -343,7 +343,7 @@ def test_an_unchecked_damaged_index_says_so(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(
-    5, "Vectors of no numbers were written to a large index, and another number of vectors than of texts."
+    5, "A model that gave too many or too few vectors for a large index was told of as damage, to be built anew."
 )
 @pytest.mark.parametrize("vectors", [np.full((2, 4), np.nan), np.ones((1, 4)), np.ones((3, 4)), np.ones(4)])
 def test_a_segment_takes_one_vector_of_numbers_for_each_document(vectors: Any, tmp_path: Path) -> None:
