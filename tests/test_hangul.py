@@ -1,6 +1,7 @@
 """HWP 5 and HWPX: what stands in a document, in which order, on which page; what is said of one that is not read."""
 
 import random
+import time
 import zipfile
 import zlib
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rag_app.documents import load_documents
+from rag_app.files.loaders.hangul import flow
 from rag_app.passages import split_documents
 from tests.office_files import (
     COMPRESSED,
@@ -54,6 +56,13 @@ def test_a_document_gives_its_title_and_its_paragraphs_with_their_numbers(
     passages = list(split_documents([document], max_chars=30))
     assert [(p.page_content, p.metadata["paragraph"]) for p in passages] == [(RAIN, 1), (VOTE, 2)]
     assert all("page" not in passage.metadata for passage in passages)  # it was never laid out
+
+
+@pytest.mark.fault(5, "A Hangul paragraph of ten thousand long runs took minutes: it was copied anew for each of them.")
+def test_a_paragraph_is_put_together_in_time_that_grows_with_it() -> None:
+    started = time.process_time()
+    assert flow(["가" * 2_000] * 10_000 + [["칸"]] + ["나"]) == ["가" * 20_000_000, "칸", "나"]
+    assert time.process_time() - started < 2
 
 
 def test_hwp_tables_are_read_row_by_row_where_they_are_anchored(tmp_path: Path) -> None:

@@ -42,15 +42,15 @@ class HangulDocument(NamedTuple):
 
 def flow(pieces: Iterable[str | list[str] | Note]) -> list[str]:
     """Return a paragraph's texts: its words, with the lines of a table or box where it is anchored, then its notes."""
-    lines, notes = [""], list[str]()
+    lines, notes = [list[str]()], list[str]()
     for piece in pieces:
         if isinstance(piece, str):
-            lines[-1] += piece
+            lines[-1].append(piece)
         elif isinstance(piece, Note):
             notes += piece.lines
         else:
-            lines += [*piece, ""]
-    return [line for line in (*lines, *notes) if line.strip()]
+            lines += [*([line] for line in piece), []]
+    return [line for line in (*map("".join, lines), *notes) if line.strip()]
 
 
 def row_texts(cells: Sequence[list[str]]) -> list[str]:
