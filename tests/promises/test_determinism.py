@@ -112,7 +112,7 @@ def questions() -> list[str]:
 def test_every_run_gives_the_same_ids_and_scores(
     form: str, promised: Promised, folder: Path, questions: list[str], tmp_path: Path
 ) -> None:
-    runs, asked = promised.times(3, 100), questions[:: promised.times(50, 20)]
+    runs, asked = promised.times(3, 100), questions[:: promised.times(50, 30)]
     for name, ask in systems(open_index(folder / form)).items():
         wanted = ask(asked)
         assert all(wanted)
@@ -137,7 +137,7 @@ def test_questions_in_a_batch_get_what_each_alone_gets(
 
 
 def test_threads_and_hash_seeds_change_nothing(promised: Promised, folder: Path, questions: list[str]) -> None:
-    asked = questions[:: promised.times(50, 3)]
+    asked = questions[:: promised.times(50, 8)]
     settings = [("1", "0"), ("4", "1"), *[("4", str(seed)) for seed in range(2, promised.times(2, 6))]]
     found = []
     for threads, seed in settings:
