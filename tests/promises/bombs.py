@@ -244,6 +244,15 @@ ONE_OF_EACH = (
 """A bomb of each kind, made and read in a second."""
 
 
+REFUSED = {
+    "names.zip": "leads out of the archive",
+    "packed.zip": "longer than the archive",
+    "overlapping.zip": "more than is read",
+    "laughs.hwpx": "declares an XML document type",
+}
+"""What is said of some, so that it is we who refuse them, before a library does or its luck runs out."""
+
+
 def bombs(secret: Path) -> dict[str, Callable[[Path], None]]:
     """Return what writes each bomb, by the name of its file.
 

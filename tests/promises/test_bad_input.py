@@ -33,7 +33,7 @@ from rag_app.news import NewsSense
 from rag_app.passages import split_documents
 from rag_app.retrieval import build_retriever
 from tests.office_files import WRITERS, write_hwpx_section
-from tests.promises.bombs import ONE_OF_EACH, SECRET, bombs
+from tests.promises.bombs import ONE_OF_EACH, REFUSED, SECRET, bombs
 from tests.promises.fuzzing import FORMATS, fuzzed
 from tests.promises.strict_loaders import ACCIDENT
 from tests.reliability import Promised
@@ -360,6 +360,7 @@ def test_bombs_harm_neither_us_nor_what_comes_after_them(
                 told(result)
                 assert SECRET not in str(result), name
                 assert "/etc/passwd" not in [document.page_content for document in result.documents]
+            assert REFUSED.get(name, "") in " ".join(str(result.error) for result in results), name
             promised.tried(1, "bombs")
         assert reader.read(good)[0].page_content.endswith(RAIN)
     assert list((tmp_path / "tmp").iterdir()) == []
