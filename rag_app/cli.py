@@ -39,15 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     locale = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
     say = choose_language(_asked_language(arguments), os.environ.get("RAG_LANG"), *locale)
-    options = argparse.Namespace(command=None)
+    options, before = argparse.Namespace(command=None), b""
     try:
         settings = load_settings()
         set_up_logging(settings.log, settings.log_level)
         capture_content(settings.trace_content)
         options = _parser(settings, say).parse_args(arguments)
+        before = _manifest(options)
         return _run(options, say)
     except KeyboardInterrupt:
-        print(say("멈췄습니다. 색인은 그대로입니다.", "Stopped. The index is as it was."), file=sys.stderr)
+        print(say("멈췄습니다.", "Stopped."), _fate(options, before, say), file=sys.stderr)
         if options.command in ("index", "add") and (options.index / "spool").is_dir():
             kept = say(
                 "만든 벡터는 남아 있어, 같은 명령이 이어서 합니다.", "The vectors are kept: the same command goes on."
@@ -59,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
     except (OSError, ValueError, ImportError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            full = say("디스크가 가득 찼습니다. 색인은 그대로입니다.", "The disk is full. The index is as it was.")
-            print(full, file=sys.stderr)
+            print(say("디스크가 가득 찼습니다.", "The disk is full."), _fate(options, before, say), file=sys.stderr)
         print(f"rag-app: {without_secrets(str(error))}", file=sys.stderr)
         return FAILED
 
@@ -72,6 +72,23 @@ def _run(options: argparse.Namespace, say: Say) -> int:
     spent = round((time.perf_counter() - started) * 1000, 1)
     log_event(_log, f"rag-app {options.command}", status=status, ms=spent, **milliseconds(seconds))
     return status
+
+
+def _manifest(options: argparse.Namespace) -> bytes:
+    """Return what every change of the index that a command is about changes."""
+    from rag_app.generations import MANIFEST
+
+    try:
+        return bytes((options.index / MANIFEST).read_bytes())
+    except (OSError, AttributeError):  # no index yet, or a command about none
+        return b""
+
+
+def _fate(options: argparse.Namespace, before: bytes, say: Say) -> str:
+    """Say what has become of the index in a command that did not end well."""
+    if _manifest(options) == before:
+        return say("색인은 그대로입니다.", "The index is as it was.")
+    return say("그 전에 색인은 이미 바뀌었습니다.", "The index had been changed by then.")
 
 
 def _asked_language(arguments: Sequence[str]) -> str | None:

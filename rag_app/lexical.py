@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +9,6 @@ from contextlib import contextmanager, suppress
 from itertools import islice, repeat
 from math import inf, log
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -28,6 +26,7 @@ from rag_app.disk.metadata_terms import TermCondition, TermFilter, metadata_term
 from rag_app.documents import searchable_text
 from rag_app.filters import Filter, matching_ids
 from rag_app.korean import Analyzer, marked_bigrams, normalise, normalise_question
+from rag_app.scratch import scratch_folder
 from rag_app.stages import with_stage
 
 K1 = 1.2  # Tantivy's constant, which it does not let one change
@@ -143,15 +142,15 @@ class LexicalIndex:
             raise FileNotFoundError(f"There is no lexical index in {path}.")
         if os.access(path, os.W_OK):
             return cls._open(_table(analyses), path, path)
-        links = Path(mkdtemp(prefix="korean-rag-"))  # Tantivy wants to put a lock beside the files even to read
+        links = scratch_folder()  # Tantivy wants to put a lock beside the files even to read
         try:
             for file in path.iterdir():
-                (links / file.name).symlink_to(file.resolve())
-            index = cls._open(_table(analyses), links, path)
+                Path(links.name, file.name).symlink_to(file.resolve())
+            index = cls._open(_table(analyses), Path(links.name), path)
         except BaseException:
-            shutil.rmtree(links, ignore_errors=True)
+            links.cleanup()
             raise
-        weakref.finalize(index, shutil.rmtree, links, ignore_errors=True)
+        weakref.finalize(index, links.cleanup)
         return index
 
     @classmethod
@@ -224,7 +223,7 @@ class LexicalIndex:
     def discard(self) -> None:
         """Forget all changes since the last commit, and let others write."""
         if self._writer is not None:
-            with suppress(ValueError):  # where the disk is full, as likely as not
+            with suppress(ValueError, RuntimeError):  # on a full disk; where Ctrl-C left a thread that is still adding
                 self._writer.rollback()
             self._writer = None
 

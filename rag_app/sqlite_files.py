@@ -70,7 +70,7 @@ def writing(path: Path, tables: Tables) -> Iterator[sqlite3.Connection]:
 
 def _prepare(database: sqlite3.Connection, path: Path | str, tables: Tables) -> None:
     # What is committed is on the disk, whatever SQLite was built with; what is deleted is overwritten.
-    database.executescript("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")
+    database.executescript("PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;")
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if version == tables.version:
         return

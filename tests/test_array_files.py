@@ -50,9 +50,7 @@ def test_files_are_those_of_numpy_and_faiss(tmp_path: Path) -> None:
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
-@pytest.mark.fault(
-    1, "On a full disk, files of vectors and of numbers were cut short without an error and committed so."
-)
+@pytest.mark.fault(1, "On a full disk, files of vectors and of numbers were cut short without an error.")
 @pytest.mark.parametrize("share", [0.0, 0.03, 0.5, 0.97])
 def test_a_full_disk_is_told(share: float, tmp_path: Path) -> None:
     save_array(tmp_path / "array", ARRAY)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -274,6 +275,29 @@ def test_what_ctrl_c_keeps_is_told(
         assert status == (INTERRUPTED if told else OK)
         assert capsys.readouterr().err.count("vectors are kept") == told
     assert main(["search", "쌀", "--index", index]) == OK
+
+
+@pytest.mark.fault(
+    1, "After Ctrl-C or on a full disk, the command said that the index was as before when it had changed."
+)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_what_comes_after_the_index_has_changed_does_not_say_that_it_has_not(
+    error: BaseException,
+    index: Path,
+    news: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    command = ["index", str(news), "--index", str(index), "--replace", "--quiet", "--model", "embedded", "--lang", "en"]
+    monkeypatch.setattr("rag_app.index.log_event", fail)  # once it is committed
+    assert main(command) != OK
+    assert "The index had been changed by then." in capsys.readouterr().err
+    monkeypatch.setattr("rag_app.index.new_generation", fail)
+    assert main(command) != OK
+    assert "The index is as it was." in capsys.readouterr().err
 
 
 def test_update_knows_a_file_by_whatever_name(index: Path, news: Path, capsys: pytest.CaptureFixture[str]) -> None:

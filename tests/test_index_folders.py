@@ -1,6 +1,8 @@
 """Indexes are named, renamed and deleted, and nothing but indexes."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,7 +101,33 @@ def test_the_size_is_that_of_all_files(tmp_path: Path) -> None:
     assert size_on_disk(tmp_path) == 8
 
 
-def test_what_a_killed_deletion_left_goes_with_the_next(news: Path) -> None:
-    (news.parent / ".deleted-1/generation-000001").mkdir(parents=True)
+@pytest.mark.fault(
+    1, "An index that was being deleted when its process was killed took its space until another was deleted."
+)
+def test_what_a_killed_deletion_left_goes_with_the_next_and_before_an_index_is_made(news: Path) -> None:
+    left = news.parent / ".deleted-1/generation-000001"
+    left.mkdir(parents=True)
+    new_index_folder(news.parent, "새 색인")
+    assert list(news.parent.iterdir()) == [news]
+    left.mkdir(parents=True)
     delete_index(news)
+    assert list(news.parent.iterdir()) == []
+
+
+@pytest.mark.fault(4, "Deleting an index could fail because another process was removing its files as well.")
+def test_an_index_whose_files_somebody_else_removes_as_well_is_deleted(
+    news: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = os.unlink
+    others: list[str] = []
+
+    def late(path: str, *arguments: Any, **options: Any) -> None:
+        if not others and path.endswith(("json", ".idx", "jsonl")):
+            others.append(path)
+            remove(path, *arguments, **options)
+        remove(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "unlink", late)
+    delete_index(news)
+    assert others
     assert list(news.parent.iterdir()) == []

@@ -247,3 +247,18 @@ def test_analyses_do_not_take_the_names_of_the_index_itself(tmp_path: Path, name
     with pytest.raises(ValueError, match="none named after a field"):
         LexicalIndex.create(dict.fromkeys(names, analyzer().morphemes_batch), tmp_path / "own")
     assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.fault(1, "Ctrl-C while passages were added could end in a RuntimeError instead of a word that it stopped.")
+def test_changes_are_discarded_while_a_thread_is_still_adding(tmp_path: Path) -> None:
+    index = LexicalIndex.create(analyzer(), tmp_path / "lexical")
+
+    class Busy:
+        def rollback(self) -> None:
+            raise RuntimeError("Already borrowed")
+
+    index._writer = Busy()  # type: ignore[assignment]
+    index.discard()
+    index.add(["1"], ["서울의 예산"])
+    index.commit()
+    assert len(index) == 1

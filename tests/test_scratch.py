@@ -5,8 +5,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+
+from rag_app.files.column_choice import unclear_columns
+from rag_app.files.parser_process import Limits, ParserProcess
 
 _PROGRAM = """
 import sys, time
@@ -50,6 +55,29 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_what_a_living_one
     finally:
         living.kill()
         living.wait()
+
+
+@pytest.mark.fault(
+    1, "What files were read through stayed in the temporary folder for ever when the process was killed."
+)
+def test_all_temporary_folders_are_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[TemporaryDirectory[str]] = []
+
+    class Noted(TemporaryDirectory[str]):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("rag_app.scratch.TemporaryDirectory", Noted)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    unclear_columns(b"a,b\n1,2\n", ".csv", whole=True)
+    with pytest.raises(PermissionError):
+        ParserProcess(Limits(), "rag_app.files.loaders")
+    assert len(made) == 2
+    made[1].cleanup()
 
 
 def test_nothing_is_left_by_a_process_that_ends(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def new_index_folder(folder: Path, name: str) -> Path:
         FileExistsError: There is one of that name, whatever its letters' case.
     """
     name = index_name(name)
+    _clear(folder)
     taken = {path.name.casefold() for path in folder.iterdir()} if folder.is_dir() else set()
     if name.casefold() in taken:
         raise FileExistsError(f"There is an index called {name!r} in {folder} already. Choose another name.")
@@ -73,8 +74,9 @@ def delete_index(path: Path) -> None:
     aside = path.with_name(f".deleted-{uuid4().hex}")  # gone in one step, whatever comes between
     path.rename(aside)
     sync(path.parent)  # before its files go
-    for deleted in path.parent.glob(".deleted-*"):  # also what was left when a process was killed over it
-        shutil.rmtree(deleted, ignore_errors=deleted != aside)
+    _clear(path.parent)
+    if aside.exists():
+        shutil.rmtree(aside)  # says why it cannot be
 
 
 def discard_unfinished(path: Path) -> None:
@@ -89,6 +91,12 @@ def discard_unfinished(path: Path) -> None:
 def size_on_disk(path: Path) -> int:
     """Return how many bytes an index takes."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _clear(folder: Path) -> None:
+    """Remove deleted indexes, also what was left when a process was killed over it, as far as that can be done."""
+    for deleted in folder.glob(".deleted-*"):
+        shutil.rmtree(deleted, ignore_errors=True)
 
 
 def _check(path: Path) -> None:

@@ -144,8 +144,6 @@ class Feedback:
         return connected(self.path if self.path.exists() else ":memory:", _TABLES)
 
     def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.touch(0o600)
         return writing(self.path, _TABLES)
 
 

@@ -1,11 +1,11 @@
 """Tables in which the text is not to be found by its column's name, told from their beginning."""
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from rag_app.files.encodings import without_mark
 from rag_app.files.tables import ROWS, find_column
+from rag_app.scratch import scratch_folder
 
 HEAD = 1 << 20
 """How many bytes of a table are looked at; a json file that is longer is not."""
@@ -36,7 +36,7 @@ def unclear_columns(head: bytes, suffix: str, *, whole: bool) -> UnclearColumns 
     head = without_mark(head)
     if not whole:
         head = head[: head.rfind(b"\n") + 1]
-    with TemporaryDirectory(prefix="korean-rag-") as folder:
+    with scratch_folder() as folder:
         path = Path(folder) / f"head{suffix}"
         path.write_bytes(head)
         try:

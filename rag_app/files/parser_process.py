@@ -6,12 +6,12 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from tempfile import TemporaryDirectory
 from typing import IO, Any, NamedTuple, cast
 
 from rag_app.files.parsing_worker import BUFFER, DONE, ITEM, TOO_LARGE, UNREADABLE
 from rag_app.files.unreadable import OverLimitError, UnreadableError
 from rag_app.observability.secret_words import public_environment
+from rag_app.scratch import scratch_folder
 
 _WORKER = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -51,7 +51,7 @@ class ParserProcess:
     def __init__(self, limits: Limits, loaders: str) -> None:
         self.over = False
         self._limits = limits
-        self._scratch = TemporaryDirectory(prefix="rag-app-")  # ours, so that it goes when the child is killed
+        self._scratch = scratch_folder()  # ours, so that it goes when the child is killed
         pipe = subprocess.PIPE
         # Its modules come from where ours do.
         command = [sys.executable, "-c", _WORKER, json.dumps(sys.path), loaders, self._scratch.name, *map(str, limits)]

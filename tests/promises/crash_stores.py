@@ -13,21 +13,21 @@ from rag_app.feedback.entries import Entry, Shown
 from rag_app.feedback.store import Feedback
 
 
-def save_turns(path: Path, owner: int, told: Callable[[Any], None]) -> None:
+def save_turns(path: Path, owner: int, count: int, told: Callable[[Any], None]) -> None:
     """Save the turns of a conversation one by one, each twice as an answer is, telling its number once it is kept."""
     store = Conversations(path, str(owner))
     conversation = store.create(f"대화 {owner}", f"conversation-{owner}")
-    for number in range(10_000):
+    for number in range(count):
         turn = turn_of(owner, number, done=False)
         store.save(conversation, turn)
         store.save(conversation, turn_of(owner, number, done=True))
         told(number)
 
 
-def save_entries(path: Path, owner: int, told: Callable[[Any], None]) -> None:
+def save_entries(path: Path, owner: int, count: int, told: Callable[[Any], None]) -> None:
     """Save feedback with its articles, telling the number of each once it is kept; every third is withdrawn."""
     store = Feedback(path)
-    for number in range(10_000):
+    for number in range(count):
         store.save(entry_of(owner, number), articles_of(owner, number))
         if number % 3 == 2:
             store.withdraw(entry_of(owner, number).turn)
@@ -74,11 +74,12 @@ def check_turns(path: Path, owner: int, kept: int) -> int:
     if not store.list():
         assert not kept, "a conversation that was kept is gone"
         return 0
-    turns = store.open(f"conversation-{owner}").turns
+    _, _, revision, turns = store.open(f"conversation-{owner}")
     assert kept <= len(turns) <= kept + 1
     for number, turn in enumerate(turns):
         states = [turn_of(owner, number, done=done) for done in (True, False)]
         assert turn in (states[:1] if number < kept else states)
+    assert revision == sum(1 + turn.finished for turn in turns), "a change was counted but not made"
     return len(turns)
 
 

@@ -6,10 +6,13 @@ It reads a job from a line of JSON, forks, and answers with lines of JSON: the i
 tells while it works, and how it ended.
 """
 
+import gc
 import json
 import os
+import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -120,24 +123,37 @@ def write_index(folder: str, setup: str, writes: Sequence[tuple[str, list[tuple[
         tell(committed=number)
 
 
-def save_conversations(path: str, owner: int) -> None:
-    """Save turns of conversations until killed, telling each that is kept."""
+def save_conversations(path: str, owner: int, count: int) -> None:
+    """Save turns of conversations, if not killed before, telling each that is kept."""
     from tests.promises.crash_stores import save_turns
 
-    save_turns(Path(path), owner, lambda kept: tell(kept=kept))
+    save_turns(Path(path), owner, count, lambda kept: tell(kept=kept))
 
 
-def save_feedback(path: str, owner: int) -> None:
-    """Save feedback until killed, telling what is kept."""
+def save_feedback(path: str, owner: int, count: int) -> None:
+    """Save feedback, if not killed before, telling what is kept."""
     from tests.promises.crash_stores import save_entries
 
-    save_entries(Path(path), owner, lambda kept: tell(kept=kept))
+    save_entries(Path(path), owner, count, lambda kept: tell(kept=kept))
+
+
+def fill_disk(folder: str, times: int) -> None:
+    """Write to indexes on a small disk until it is full, telling how often it was; or why there is no such disk."""
+    from tests.promises.full_disk import fill, mount_small_disk
+
+    try:
+        mount_small_disk(Path(folder))
+    except OSError as error:
+        tell(cannot=str(error))
+        return
+    tell(full=fill(Path(folder), times))
 
 
 JOBS: dict[str, Callable[..., None]] = {
     "index": write_index,
     "conversations": save_conversations,
     "feedback": save_feedback,
+    "full disk": fill_disk,
 }
 
 
@@ -150,8 +166,11 @@ def _prepare() -> None:
     from rag_app import generation_writer
     from tests.promises import crash_model
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has the programs it runs aside ignore
     generation_writer.EXACT_MOST = crash_model.EXACT_MOST
     crash_model.warm_up()
+    gc.collect()
+    gc.freeze()  # what the forked processes share is not copied for being counted
 
 
 def main() -> None:
@@ -173,6 +192,8 @@ def main() -> None:
             if not pid:
                 try:
                     work()
+                except BaseException:
+                    traceback.print_exc()
                 finally:
                     os._exit(70)
             tell(pid=pid)

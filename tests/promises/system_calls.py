@@ -24,6 +24,7 @@ _REGISTERS = struct.Struct("27Q")
 _RAX, _RSI, _RDX, _R10, _RDI, _ORIG_RAX = 10, 13, 12, 7, 14, 15  # places in user_regs_struct
 _CREATE, _TRUNCATE = os.O_CREAT, os.O_TRUNC
 _AT_CWD = 2**32 - 100
+_SIGNALS = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT}
 
 
 class Kind(NamedTuple):
@@ -78,7 +79,7 @@ class Call(NamedTuple):
     """A call that changes files.
 
     Attributes:
-        name: What it does.
+        name: What it does; ``tell`` if it tells us something.
         path: To what.
         path2: The new name, of a link or renaming.
     """
@@ -93,7 +94,8 @@ class Fault(NamedTuple):
 
     Attributes:
         at: Which of the calls, from 0; what comes before is done.
-        kind: ``kill``; ``fail``, once; ``full``, also of every later one that needs space, until the process says so.
+        kind: ``kill``; ``interrupt``, as Ctrl-C does; ``fail``, once; ``full``, also every later one that needs space,
+            until the process says so.
     """
 
     at: int
@@ -133,10 +135,10 @@ def watch(pid: int, below: Path, fault: Fault | None, *, lift: int) -> tuple[int
         pid: See `fork_traced`.
         below: Only calls on what is in this folder count, and on the folder itself.
         fault: What to do to it.
-        lift: The handle of the file whose writing ends the fault.
+        lift: The handle of the file that it tells us something by, which ends the fault.
     """
     calls: list[Call] = []
-    fails = fault is not None and fault.kind != "kill"
+    fails = fault is not None and fault.kind in ("fail", "full")
     os.waitpid(pid, _WALL)
     _ptrace(_SETOPTIONS, pid, 0, _OPTIONS)
     _ptrace(_CONTINUE, pid, 0, 0)
@@ -153,11 +155,14 @@ def watch(pid: int, below: Path, fault: Fault | None, *, lift: int) -> tuple[int
             kind = CALLS[registers[_ORIG_RAX]]
             if kind.name == "write" and registers[_RDI] == lift:
                 fails = False
-            if call := _read_call(thread, kind, registers, str(below)):
+                call: Call | None = Call("tell", "")
+            else:
+                call = _read_call(thread, kind, registers, str(below))
+            if call:
                 here = len(calls)
                 calls.append(call)
-                if fault is not None and fault.kind == "kill" and here == fault.at:
-                    os.kill(pid, signal.SIGKILL)
+                if fault is not None and fault.kind in _SIGNALS and here == fault.at:
+                    os.kill(pid, _SIGNALS[fault.kind])
                 elif fails and fault is not None and kind.error and _is_due(fault, here, kind):
                     registers[_ORIG_RAX] = 2**64 - 1  # no call at all
                     registers[_RAX] = 2**64 - (errno.ENOSPC if fault.kind == "full" else kind.error)
