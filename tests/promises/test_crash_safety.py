@@ -125,8 +125,13 @@ def test_an_index_survives_every_call_that_changes_a_file(
         replaced = next(place for place, call in enumerate(calls) if str(folder / "manifest.json") in call)
         counts[seen] = len(calls) - 1, replaced  # the last tells us that it is done
     count, replaced = counts[seen]
-    few = {"interrupt": [replaced], "full": [chance.randrange(replaced)]}.get(kind, [replaced, replaced + 1])
-    places = few if promised.times(1, 0) else range(0, count, _STEPS[kind])
+    few = {
+        "kill": [replaced, replaced + 1],
+        "fail": [replaced - 12, replaced, replaced + 1],  # the first of them as files are flushed
+        "full": [chance.randrange(replaced)],
+        "interrupt": [replaced],
+    }
+    places = few[kind] if promised.times(1, 0) else range(0, count, _STEPS[kind])
     for at in places:
         again = kind in ("fail", "full") and chance.random() < 0.5
         told = done(Fault(at, kind), again=again)
