@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -338,6 +339,7 @@ def test_bombs_harm_neither_us_nor_what_comes_after_them(
 ) -> None:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    monkeypatch.setattr("rag_app.files.parser_process.scratch_folder", TemporaryDirectory)  # which lies there
     (tmp_path / "secret").write_text(SECRET, "utf-8")
     good = WRITERS[".txt"](tmp_path / "good.txt", "비", [RAIN])
     limits = Limits(seconds=promised.times(2, 10))
