@@ -36,7 +36,7 @@ test-browser: install ## use the page as a person does, in Chromium; pictures in
 	$(PYTEST) --dist loadfile tests/browser
 
 torture: install ## try as often as docs/reliability.md promises, and write down there what came out
-	$(PYTEST) --dist worksteal --torture -m 'promise or fault' --reliability docs/reliability.md
+	$(PYTEST) --dist worksteal --torture -m 'promise or fault' --reliability=docs/reliability.md
 
 lint: install ## ruff, formatting, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 A test of a promise is marked ``@pytest.mark.promise(1)`` and tells what it did through the fixture `promised`; the
 regression test of a fault that such a test found is marked ``@pytest.mark.fault(1, "What went wrong.")``, wherever it
-stands. ``pytest --torture`` tries as often as is promised, without it a fraction; ``--reliability FILE`` rewrites the
+stands. ``pytest --torture`` tries as often as is promised, without it a fraction; ``--reliability=FILE`` rewrites the
 table between the two comments in a Markdown file from what the run tried.
 """
 
