@@ -33,7 +33,7 @@ from rag_app.korean import QUESTION_CHARS
 from rag_app.news import NewsSense
 from rag_app.passages import split_documents
 from rag_app.retrieval import build_retriever
-from tests.office_files import WRITERS, write_hwpx_section
+from tests.office_files import WRITERS
 from tests.promises.bombs import ONE_OF_EACH, REFUSED, SECRET, bombs
 from tests.promises.fuzzing import FORMATS, fuzzed
 from tests.promises.strict_loaders import ACCIDENT
@@ -369,13 +369,9 @@ def test_bombs_harm_neither_us_nor_what_comes_after_them(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep a process to its memory")
-@pytest.mark.parametrize("name", ["a.txt", "a.hwpx"])
-def test_a_file_that_takes_too_much_memory_is_given_up(name: str, promised: Promised, tmp_path: Path) -> None:
-    path = tmp_path / name
-    if name == "a.txt":
-        path.write_bytes(b"a" * (60 << 20))
-    else:
-        write_hwpx_section(path, "", "<hp:p/>" * 2_000_000)
+def test_a_file_that_takes_too_much_memory_is_given_up(promised: Promised, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"a" * (60 << 20))
     with FileReader(Limits(seconds=60, memory=200 * 1024**2)) as reader:
         (result,) = reader.read_all(path)
     assert "reading it took more than 200 MiB of memory" in str(result.error)
@@ -460,7 +456,7 @@ def test_no_question_takes_long_or_fails_in_an_odd_way(index: Index, embeddings:
     ways["found"](RAIN)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     slowest = 0.0
-    for question in list(questions(text).values())[:: promised.times(6, 1)]:
+    for question in list(questions(text).values())[:: promised.times(9, 1)]:
         for way in ways.values():
             started = time.process_time()
             answer = way(question)
