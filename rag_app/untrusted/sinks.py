@@ -19,7 +19,7 @@ LONGEST_WORD = 1024
 """A longer run of characters without white space is cut by a space, so that it need not be kept whole."""
 
 _WORD = re.compile(r"[^ \t\n]+")
-_ENTITY = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_ENTITY = re.compile(r"&(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{0,31});")
 _LABEL = r"[a-z0-9_\-]{1,63}\\*\."
 _TOP = (
     "com|net|org|edu|gov|mil|info|biz|xyz|top|site|online|shop|store|club|live|link|icu|app|dev|cloud|tech|pro|zip|"

@@ -37,6 +37,7 @@ FORMS = ["exact", "ivf"]  # in memory, and in segments on disk
 THREADS, PROCESSES = 16, 4
 SLOW = 0.5  # seconds that a slow model takes
 BLOCKED = 0.25  # seconds for which an event loop is not to stand still
+TRIES = 3  # a loop that is blocked stands still every time; one on a busy machine does not
 
 
 def edition(version: int) -> list[Document]:
@@ -442,7 +443,7 @@ async def test_no_model_blocks_an_event_loop(
         calls = {name: calls[name] for name in ("retriever.ainvoke", "compressor.acompress_documents", "chain.ainvoke")}
     slept, gaps = 0, {}
     for name, call in calls.items():
-        for _ in range(3):  # a loop that a model blocks stands still every time; one on a busy machine does not
+        for _ in range(TRIES):
             before = slept
             gaps[name] = await longest_gap(call())
             assert slept > before, f"{name} did not use the slow model"
@@ -458,12 +459,17 @@ async def test_an_event_loop_goes_on_while_an_index_is_built_and_changed(tmp_pat
     documents = [document for version in range(20) for document in edition(version)]
 
     def work() -> None:
-        index = build_index(tmp_path / "index", documents, embeddings, vectors="ivf")
+        index = build_index(tmp_path / "index", documents, embeddings, vectors="ivf", replace=True)
         index.update(edition(21))
         index.delete([str(document.id) for document in documents[:50]])
         open_index(tmp_path / "index", embeddings)
 
-    assert await longest_gap(asyncio.to_thread(work)) < BLOCKED
+    gap = BLOCKED
+    for _ in range(TRIES):
+        gap = min(gap, await longest_gap(asyncio.to_thread(work)))
+        if gap < BLOCKED:
+            break
+    assert gap < BLOCKED
 
 
 # What goes wrong
