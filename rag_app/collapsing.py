@@ -1,7 +1,7 @@
 """Stories told twice: a wire story that several outlets printed becomes one result that names the others."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -81,23 +81,25 @@ def _contradict(document: Document, other: Document) -> bool:
     What stands before or behind them, such as a heading and who reports from where, contradicts nothing, nor does what
     only one of them adds.
     """
-    words, others = (normalise(one.page_content).split() for one in (document, other))
+    text, other_text = (normalise(one.page_content) for one in (document, other))
+    words, others = text.split(), other_text.split()
+    told, others_told = _telling(text), _telling(other_text)
     for tag, i, after_i, j, after_j in SequenceMatcher(None, words, others, autojunk=False).get_opcodes():
         midst = i > 0 and j > 0 and after_i < len(words) and after_j < len(others)
         if tag == "replace" and midst and max(after_i - i, after_j - j) <= _REPLACED:
             own, theirs = (
                 analyzer().morphemes(" ".join(part), _FACTS) for part in (words[i:after_i], others[j:after_j])
             )
-            if set(own) - _told(own, other) and set(theirs) - _told(theirs, document):
+            if not all(map(others_told, own)) and not all(map(told, theirs)):
                 return True
     return False
 
 
-def _told(facts: Iterable[str], document: Document) -> set[str]:
-    """Return those names, nouns and numbers that a document has."""
-    text = normalise(document.page_content).lower()
+def _telling(text: str) -> Callable[[str], bool]:
+    """Return what says of a name, noun or number whether a normalised text has it."""
+    text = text.lower()
     numbers = set(_NUMBER.findall(text))
-    return {fact for fact in facts if fact in (numbers if fact.isdecimal() else text)}
+    return lambda fact: fact in (numbers if fact.isdecimal() else text)
 
 
 def _article(documents: Sequence[Document], place: int) -> object:
