@@ -9,14 +9,19 @@ def write_text(path: Path, text: str) -> None:
     """Write a file in one step: an interruption leaves what was there before, whole; once this returns, it is kept."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        write_flushed(aside, text)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def write_flushed(path: Path, text: str) -> None:
+    """Write a file and flush it to disk; an interruption may leave a part of it."""
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def sync(path: Path) -> None:

@@ -8,7 +8,6 @@ exist. An interruption at any point leaves the old or the new state.
 import errno
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
-from rag_app.durable_files import sync, sync_parents
+from rag_app.durable_files import sync, sync_parents, write_flushed
 from rag_app.observability.tracing import span
 
 MANIFEST = "manifest.json"
@@ -84,7 +83,8 @@ def new_generation(folder: Path, manifest: dict[str, Any]) -> Iterator[Path]:
             sync(folder)
             if not (folder / MANIFEST).exists():
                 sync_parents(folder)
-            _write_manifest(aside, {**manifest, "generation": number, "files": files})
+            manifest = {**manifest, "generation": number, "files": files}
+            write_flushed(aside, _written({**manifest, "checksum": _digest(manifest)}).decode())
             aside.replace(folder / MANIFEST)
     except BaseException:
         with suppress(OSError, ValueError, TypeError, KeyError):
@@ -246,13 +246,6 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 def _written(manifest: dict[str, Any]) -> bytes:
     return json.dumps(manifest, ensure_ascii=False, indent=1).encode()
-
-
-def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(_written({**manifest, "checksum": _digest(manifest)}).decode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _manifest_bytes(folder: Path) -> bytes:
