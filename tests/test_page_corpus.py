@@ -193,6 +193,17 @@ def test_a_new_index_waits_for_its_name_and_what_comes_next_is_added_again(tmp_p
     assert not _labelled(app.button, "색인 시작").disabled
 
 
+def test_an_index_gets_the_name_that_was_typed_just_before_the_button_was_pressed(tmp_path: Path) -> None:
+    build_index(tmp_path / "news", [LAKE], load_embeddings())
+    indexes = tmp_path / "home" / "indexes"
+    build_index(indexes / "호수", [LAKE], load_embeddings())
+    app = _open("indexes")
+    _labelled(app.text_input, "새 이름").set_value("가람호수")
+    app.button(key="rename 호수").click()
+    assert "‘가람호수’" in _run(app).success[0].value
+    assert [path.name for path in indexes.iterdir()] == ["가람호수"]
+
+
 @pytest.mark.parametrize("lang", ["ko", "en"])
 def test_the_address_names_a_part_alike_in_every_language(tmp_path: Path, lang: str) -> None:
     build_index(tmp_path / "news", [LAKE], load_embeddings())

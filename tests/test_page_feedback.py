@@ -191,7 +191,8 @@ def test_another_article_is_found_by_words_searched_for_once_and_taken(feedback:
     assert labelled(app, "승인").disabled
     app.text_input(key="search for t1").set_value("합창단 노래").run()
     assert app.radio[0].options[1] == "합창"
-    app.radio[0].set_value(SONG).run()
+    app.radio[0].set_value(GAME).run()
+    app.radio[0].set_value(SONG)  # just before the button is pressed
     labelled(app, "이 기사로 정하기").click().run()
     assert not app.exception
     entry = feedback.find("t1")

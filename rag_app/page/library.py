@@ -121,12 +121,13 @@ def _show_index(name: str, path: Path, current: Path, settings: Settings) -> Non
         if path.parent != indexes_folder(settings):
             return
         with st.popover(say("이름 바꾸기", "Rename"), disabled=busy, key=f"renaming {name}"):
-            new = st.text_input(say("새 이름", "New name"), name, max_chars=60, key=f"new name of {name}")
+            key = f"new name of {name}"
+            st.text_input(say("새 이름", "New name"), name, max_chars=60, key=key)
             st.button(
                 say("바꾸기", "Rename"),
                 key=f"rename {name}",
                 on_click=_rename,
-                args=(path, new, path == current, settings),
+                args=(path, key, path == current, settings),
             )
         with st.popover(say("지우기", "Delete"), disabled=busy, key=f"deleting {name}"):
             st.markdown(
@@ -150,8 +151,9 @@ def _show_index(name: str, path: Path, current: Path, settings: Settings) -> Non
         show_error(*problem)
 
 
-def _rename(path: Path, name: str, chosen: bool, settings: Settings) -> None:
+def _rename(path: Path, key: str, chosen: bool, settings: Settings) -> None:
     def work() -> str:
+        name = str(st.session_state[key])  # not of the last run: it may have been typed since
         if name.casefold() != path.name.casefold():
             new_folder(name, settings)
         new = rename_index(path, name)

@@ -178,13 +178,11 @@ def _change_right(
     with st.expander(label, expanded=right is None, key=f"choosing {entry.turn}"):
         chosen = choose_article(_choosing(entry.turn), shown, right, index)
         doc_id = str(chosen.metadata["doc_id"]) if chosen else ""
-        st.button(
-            say("이 기사로 정하기", "Take this article"),
-            key=f"take {entry.turn}",
-            disabled=doc_id == entry.right,
-            on_click=_take,
-            args=(entry.turn, chosen, index, store),
-        )
+        if st.button(
+            say("이 기사로 정하기", "Take this article"), key=f"take {entry.turn}", disabled=doc_id == entry.right
+        ):
+            _take(entry.turn, chosen, index, store)
+            st.rerun()
 
 
 def _choosing(turn: str) -> str:
