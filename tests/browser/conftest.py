@@ -170,6 +170,11 @@ def ask(page: "Page", question: str) -> None:
     box.press("Enter")
 
 
+def settle(page: "Page") -> None:
+    """Wait until the page is drawn to its end: until then it shows what is about to be replaced, and moves."""
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+
+
 def contrast(page: "Page", selector: str) -> float:
     """Return the contrast of an element's text with what is behind it, by WCAG's formula."""
     colours = page.locator(selector).first.evaluate(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import READABLE, Served, Shot, Visit, contrast
+from tests.browser.conftest import READABLE, Served, Shot, Visit, contrast, settle
 
 TALL = 3200
 WRONG = "가람호수는 얼마나 깊은가요?"
@@ -69,6 +69,7 @@ def test_a_benchmark_is_stopped_found_again_and_resumed_and_a_question_it_got_wr
         page.get_by_role("button", name="보고서 내려받기").click()
     assert "<html" in downloading.value.path().read_text("utf-8")
 
+    settle(page)
     question = page.locator(".asked .heading").first.inner_text()
     page.get_by_role("button", name="채팅에서 열기").first.click()
     expect(page.get_by_test_id("stChatMessage").nth(0)).to_contain_text(question)
@@ -86,6 +87,8 @@ def test_a_benchmark_is_stopped_found_again_and_resumed_and_a_question_it_got_wr
         shot(phone, f"benchmark-phone{'-dark' * dark}")
 
     english = visit(path="benchmark?lang=en")
+    english.get_by_role("button", name="Open in compare").first.wait_for()
+    settle(english)
     english.get_by_role("button", name="Open in compare").first.click()
     english.get_by_role("heading", name="Compare").wait_for()
     expect(english.get_by_role("textbox", name="Question")).to_have_value(question)

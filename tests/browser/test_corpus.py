@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.browser.conftest import READABLE, Shot, Visit, ask, contrast
+from tests.browser.conftest import READABLE, Shot, Visit, ask, contrast, settle
 from tests.office_files import WRITERS, write_broken
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ def _result(page: "Page", file: str) -> "Locator":
 def _enter(box: "Locator", text: str) -> None:
     box.fill(text)
     box.press("Enter")
-
-
-def _settle(page: "Page") -> None:
-    """Wait until the page is drawn to its end: until then it shows what is about to be replaced."""
-    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
 
 
 def _tick(page: "Page", row: int) -> None:
@@ -57,7 +52,7 @@ def test_files_of_every_format_become_an_index_that_can_be_asked(visit: Visit, s
     page.get_by_text("이름에는 글자, 숫자").wait_for(state="hidden")
     page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(files)
     page.get_by_role("combobox", name="본문 열").wait_for()
-    _settle(page)
+    settle(page)
     shot(page, "corpus-upload")
     page.get_by_role("button", name="색인 시작").click()
     page.get_by_text("올린 글: 기사 ").wait_for(timeout=60_000)
@@ -104,7 +99,7 @@ def test_articles_are_found_and_deleted_and_indexes_are_kept(visit: Visit, shot:
     page.get_by_text("168건 가운데").wait_for()
     _enter(page.get_by_role("textbox", name="기사 찾기"), "한빛 3호")
     page.get_by_role("button", name=re.compile("찾은 기사")).wait_for()
-    _settle(page)
+    settle(page)
     _tick(page, 1)
     page.get_by_role("button", name="읽기").and_(page.locator(":enabled")).click()
     page.get_by_role("dialog").get_by_role("heading", name="한빛 3호").wait_for()
@@ -131,14 +126,14 @@ def test_articles_are_found_and_deleted_and_indexes_are_kept(visit: Visit, shot:
 
     _part(page, "색인 관리")
     page.get_by_test_id("stMarkdown").get_by_text("호수", exact=True).wait_for()
-    _settle(page)
+    settle(page)
     shot(page, "corpus-indexes")
     shown = page.locator("[class*='st-key-index-']").filter(has_text="호수")
     shown.get_by_role("button", name="이름 바꾸기").click()
     _enter(page.get_by_role("textbox", name="새 이름"), "가람호수")
     page.get_by_test_id("stPopoverBody").get_by_role("button", name="바꾸기").click()
     page.get_by_text("이름을 ‘가람호수’").wait_for()
-    _settle(page)
+    settle(page)
     shown.get_by_role("button", name="지우기").click()
     confirm = page.get_by_test_id("stPopoverBody").get_by_role("button", name="지우기")
     assert confirm.is_disabled()
