@@ -96,7 +96,7 @@ class Forker:
 
     def _read(self) -> dict[str, Any]:
         line = self._answers.readline()
-        assert line, "the process that forks others has ended"
+        assert line, f"the process that forks others has ended: {self._process.wait()}"
         told: dict[str, Any] = json.loads(line)
         return told
 

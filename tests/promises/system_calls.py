@@ -150,28 +150,28 @@ def watch(pid: int, below: Path, fault: Fault | None, *, lift: int) -> tuple[int
             continue
         deliver = 0
         stop = os.WSTOPSIG(status)
-        if status >> 8 == _STOPPED_BY_FILTER:
-            registers = _registers(thread)
-            kind = CALLS[registers[_ORIG_RAX]]
-            if kind.name == "write" and registers[_RDI] == lift:
-                fails = False
-                call: Call | None = Call("tell", "")
-            else:
-                call = _read_call(thread, kind, registers, str(below))
-            if call:
-                here = len(calls)
-                calls.append(call)
-                if fault is not None and fault.kind in _SIGNALS and here == fault.at:
-                    os.kill(pid, _SIGNALS[fault.kind])
-                elif fails and fault is not None and kind.error and _is_due(fault, here, kind):
-                    registers[_ORIG_RAX] = 2**64 - 1  # no call at all
-                    registers[_RAX] = 2**64 - (errno.ENOSPC if fault.kind == "full" else kind.error)
-                    _set_registers(thread, registers)
-        elif stop not in (signal.SIGTRAP, signal.SIGSTOP):
-            deliver = stop
         try:
+            if status >> 8 == _STOPPED_BY_FILTER:
+                registers = _registers(thread)
+                kind = CALLS[registers[_ORIG_RAX]]
+                if kind.name == "write" and registers[_RDI] == lift:
+                    fails = False
+                    call: Call | None = Call("tell", "")
+                else:
+                    call = _read_call(thread, kind, registers, str(below))
+                if call:
+                    here = len(calls)
+                    calls.append(call)
+                    if fault is not None and fault.kind in _SIGNALS and here == fault.at:
+                        os.kill(pid, _SIGNALS[fault.kind])
+                    elif fails and fault is not None and kind.error and _is_due(fault, here, kind):
+                        registers[_ORIG_RAX] = 2**64 - 1  # no call at all
+                        registers[_RAX] = 2**64 - (errno.ENOSPC if fault.kind == "full" else kind.error)
+                        _set_registers(thread, registers)
+            elif stop not in (signal.SIGTRAP, signal.SIGSTOP):
+                deliver = stop
             _ptrace(_CONTINUE, thread, 0, deliver)
-        except ProcessLookupError:  # killed meanwhile
+        except ProcessLookupError:  # killed meanwhile, or its process has ended while it was stopped
             continue
 
 

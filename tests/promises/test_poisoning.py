@@ -50,24 +50,35 @@ def answer(index: Index, defence: str, found: Sequence[Target], planted: Sequenc
     return answers(build_retriever(index, compressor=load_reranker(), **DEFENCES[defence]), index, found, planted)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-def test_planted_documents_take_no_more_than_is_promised(attack: str, promised: Promised, tmp_path: Path) -> None:
+def everywhere(promised: Promised) -> bool:
+    """Whether to plant among passages on Wikipedia, not of the sample; skips the test where there are none."""
     torture = promised.times(0, 1) == 1
     if torture and not ODQA.exists():
         pytest.skip("needs the questions on Wikipedia beside the checkout")
+    return torture
+
+
+def test_a_defence_loses_nothing_where_nothing_is_planted(promised: Promised, tmp_path: Path) -> None:
+    torture = everywhere(promised)
+    found, index = attacked(ODQA if torture else "sample", promised.times(SHORT, LONG), tmp_path)
+    slack = SLACK_LONG if torture else SLACK_SHORT
+    without, *defended = (ask(index, defence, found, [set() for _ in found]) for defence in DEFENCES)
+    for clean in defended:
+        assert clean.hit_1 >= without.hit_1 - slack
+        assert clean.hit_10 >= without.hit_10 - slack
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_planted_documents_take_no_more_than_is_promised(attack: str, promised: Promised, tmp_path: Path) -> None:
+    torture = everywhere(promised)
     found, index = attacked(ODQA if torture else "sample", promised.times(SHORT, LONG), tmp_path)
     slack = SLACK_LONG if torture else SLACK_SHORT
     planted: list[set[str]] = [set() for _ in found]
-    before = ask(index, "no defence", found, planted)
-    for defence in DEFENCES:
-        clean = ask(index, defence, found, planted)
-        assert clean.hit_1 >= before.hit_1 - slack
-        assert clean.hit_10 >= before.hit_10 - slack
     for number in range(MOST):
         for own, id_ in zip(planted, plant(index, found, attack, number), strict=True):
             own.add(id_)
         promised.tried(len(found), "planted documents")
-        if number not in ((0, MOST // 2, MOST - 1) if torture else (0, MOST - 1)):
+        if number not in (0, MOST - 1):
             continue
         harm = {defence: ask(index, defence, found, planted) for defence in DEFENCES}
         assert harm["no defence"].taken > 0.5 * (number + 1) / 10  # or nothing is attacked
@@ -79,10 +90,9 @@ def test_planted_documents_take_no_more_than_is_promised(attack: str, promised: 
             assert harm["capped"].taken <= CAP / 10
         if attack == "told by many outlets":
             assert harm["grouped"].taken < 0.15
-        if number in (0, MOST - 1):
-            for defence in ("no defence", "both"):
-                told = answer(index, defence, found, planted) if torture or number else None
-                _report(promised, f"{attack}, {number + 1} planted, {defence}", harm[defence], told)
+        for defence in ("no defence", "both"):
+            told = answer(index, defence, found, planted) if torture or number else None
+            _report(promised, f"{attack}, {number + 1} planted, {defence}", harm[defence], told)
 
 
 def _report(promised: Promised, what: str, harm: Damage, told: Answers | None) -> None:
