@@ -112,7 +112,13 @@ def copied(index: Path, folder: Path) -> Iterator[Path]:
     try:
         yield copy
     finally:
-        shutil.rmtree(copy)
+        remove(copy)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, however often Tantivy puts a lock there to see what has changed."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -19,6 +19,7 @@ from rag_app.index import open_index
 from tests.promises.crash_model import SETUPS, State, Write, after, embeddings_of, look, next_write, perform
 from tests.promises.crash_stores import check_entries, check_turns
 from tests.promises.crashing import Forker, Told
+from tests.promises.probing import remove
 from tests.promises.system_calls import Call, Fault, why_not
 from tests.reliability import Promised
 
@@ -113,8 +114,7 @@ def test_an_index_survives_every_call_that_changes_a_file(
         assert forker.finish().committed == 1
 
     def done(fault: Fault | None, *, again: bool) -> Told:
-        while folder.parent.exists():  # Tantivy may be just putting a lock there, to see what has changed
-            shutil.rmtree(folder.parent, ignore_errors=True)
+        remove(folder.parent)
         if base.exists():
             shutil.copytree(base, folder)
         return forker.watched(folder.parent, fault, "index", str(folder), name, [write], again)
