@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
 BENCH := $(BIN)/python -m eval.hit_rate --protocol both --overwrite \
 	--robustness lexical,base,hybrid,hybrid+rerank --scaling lexical,base,hybrid
 
-.PHONY: help install run test test-browser torture lint audit format bench clean
+.PHONY: help install run test test-browser test-scale torture lint audit format bench clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -29,11 +29,14 @@ run: install ## build the sample index if there is none and serve the chat on ht
 	@test -e $(INDEX)/manifest.json || $(BIN)/rag-app index sample --index $(INDEX)
 	RAG_INDEX=$(INDEX) exec $(BIN)/streamlit run streamlit_app.py --server.port $(PORT)
 
-test: install ## run the tests, but for those of the page in a browser
-	$(PYTEST) --dist worksteal --ignore tests/browser
+test: install ## run the tests, but for those of the page in a browser and of many machines
+	$(PYTEST) --dist worksteal --ignore tests/browser --ignore tests/scale
 
 test-browser: install ## use the page as a person does, in Chromium; pictures in screenshots/
 	$(PYTEST) --dist loadfile tests/browser
+
+test-scale: install ## index, search and train on servers, clusters and processes that are started for it
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/scale
 
 torture: install ## try as often as docs/reliability.md promises, and write down there what came out
 	$(PYTEST) --dist worksteal --torture -m 'promise or fault' --reliability=docs/reliability.md

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from langchain_core.embeddings import Embeddings
 
+from rag_app.folder_index import FORMATS, LEXICAL, check_parts, count_passages
 from rag_app.generations import damaged_files, read_generation, read_manifest
-from rag_app.index import FORMATS, LEXICAL, analysis, check_parts, count_passages
 from rag_app.index_manifest import check_manifest
 from rag_app.korean import analyzer
-from rag_app.lexical import LexicalIndex
+from rag_app.lexical import LexicalIndex, analysis
+from rag_app.stores.cosines import NoEmbeddings
 from rag_app.stores.faiss import FaissStore
 
 
@@ -48,7 +48,7 @@ def _examine(generation: Path, manifest: dict[str, Any]) -> None:
     if damaged := damaged_files(generation, manifest):
         raise _UnsoundError([f"{name} is missing, changed or does not belong there." for name in damaged])
     check_manifest(generation.parent, manifest)
-    store = FaissStore.read(generation, _NoEmbeddings(), manifest.get("vectors"))
+    store = FaissStore.read(generation, NoEmbeddings(), manifest.get("vectors"))
     problems = []
     if manifest["analysis"] != analysis():
         problems.append("It was built with another analysis of words than this version's. Build it anew.")
@@ -70,13 +70,3 @@ def _examine(generation: Path, manifest: dict[str, Any]) -> None:
         problems.append("Some vectors are not normalised.")
     if problems:
         raise _UnsoundError(problems)
-
-
-class _NoEmbeddings(Embeddings):
-    """Stands in where only stored vectors are looked at."""
-
-    def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        raise NotImplementedError
-
-    def embed_query(self, text: str) -> list[float]:
-        raise NotImplementedError

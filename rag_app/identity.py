@@ -5,7 +5,9 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 
-from rag_app.embeddings import ModelEmbeddings
+from rag_app.embeddings import ModelEmbeddings, load_embeddings
+from rag_app.models import Backend, serving_backend
+from rag_app.stores.address import Address
 
 
 def describe_model(embeddings: Embeddings) -> dict[str, Any]:
@@ -22,11 +24,27 @@ def describe_model(embeddings: Embeddings) -> dict[str, Any]:
     return {"name": f"{type(embeddings).__name__}{model}", "fingerprint": None, "dimension": dimension}
 
 
-def check_model(path: Path, built: dict[str, Any], given: dict[str, Any]) -> None:
+def load_described(path: Path | Address, built: dict[str, Any], backend: Backend | None) -> ModelEmbeddings:
+    """Return the model that an index was built with, loaded by its name.
+
+    Args:
+        path: Where the index is, for the message.
+        built: What `describe_model` said when it was built.
+        backend: What a transformer runs on; see `rag_app.embeddings.load_embeddings`.
+
+    Raises:
+        ValueError: It is of a class that is not ours, so its name is not enough.
+    """
+    if built["fingerprint"] is None:
+        raise ValueError(f"{path} was built with {built['name']}. Pass it: open_index(path, embeddings)")
+    return load_embeddings(built["name"], backend=serving_backend(built["name"], backend))
+
+
+def check_model(path: Path | Address, built: dict[str, Any], given: dict[str, Any]) -> None:
     """Raise ValueError, with the remedy, if an index built with one model is opened with another.
 
     Args:
-        path: The index's folder, for the message.
+        path: Where the index is, for the message.
         built: What `describe_model` said when it was built.
         given: What it says of the model it is opened with.
     """

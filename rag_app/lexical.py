@@ -6,6 +6,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from itertools import islice, repeat
 from math import inf, log
 from pathlib import Path
@@ -25,7 +26,7 @@ from rag_app.disk.id_hashes import HashedIds, HashFilter, hash_id
 from rag_app.disk.metadata_terms import TermCondition, TermFilter, metadata_terms
 from rag_app.documents import searchable_text
 from rag_app.filters import Filter, matching_ids
-from rag_app.korean import Analyzer, marked_bigrams, normalise, normalise_question
+from rag_app.korean import CONTENT_TAGS, Analyzer, marked_bigrams, normalise, normalise_question
 from rag_app.scratch import scratch_folder
 from rag_app.stages import with_stage
 
@@ -67,6 +68,19 @@ class LexicalHit(NamedTuple):
 def korean_analyses(analyzer: Analyzer) -> dict[str, Analysis]:
     """Return the analyses of `FIELDS`: those of serving."""
     return {"bigrams": ByWord(lambda words: map(marked_bigrams, words)), "morphemes": morphemes_by_word(analyzer)}
+
+
+def analysis() -> dict[str, Any]:
+    """Return what the units of the lexical index depend on; a patch release of Kiwi keeps them."""
+    kiwi = ".".join(version("kiwipiepy").split(".")[:2])
+    return {
+        "kiwipiepy": kiwi,
+        "fields": dict(FIELDS),
+        "tags": sorted(CONTENT_TAGS),
+        "morphemes_of": "words",
+        "metadata": True,
+        "spelling": 2,  # of `normalise`: a text has the same doc_id only under the same one
+    }
 
 
 def check_analyses(weights: Mapping[str, float], known: Collection[str] = FIELDS) -> None:
@@ -188,7 +202,7 @@ class LexicalIndex:
         )
         while batch := list(islice(passages, _BATCH)):
             batch_ids, batch_texts, batch_metadatas = zip(*batch, strict=True)
-            analysed = zip(*(_joined(analyse, batch_texts) for analyse in self.analyses.values()), strict=True)
+            analysed = zip(*(joined_units(analyse, batch_texts) for analyse in self.analyses.values()), strict=True)
             with self._writing() as writer:
                 for id_, metadata, found in zip(batch_ids, batch_metadatas, analysed, strict=True):
                     if replaces:
@@ -259,7 +273,7 @@ class LexicalIndex:
             weights = {field: FIELDS.get(field, 1.0) for field in self.analyses}
         check_analyses(weights, self.analyses)
         searcher = self._index.searcher()
-        terms = self._query_terms(normalise_question(query), weights)
+        terms = question_terms(self.analyses, normalise_question(query), weights)
         if k < 1 or not terms or not searcher.num_docs or (ids is not None and not ids):
             return []
         schema = self._index.schema
@@ -286,17 +300,11 @@ class LexicalIndex:
         """
         searcher, schema = self._index.searcher(), self._index.schema
         scores = {}
-        for (field, unit), weight in self._query_terms(normalise_question(query), weights).items():
+        for (field, unit), weight in question_terms(self.analyses, normalise_question(query), weights).items():
             query_of_one = tantivy.Query.boost_query(tantivy.Query.term_query(schema, field, unit), weight)
             found = searcher.search(_with_ids(schema, query_of_one, [id_]), limit=1, count=False).hits
             scores[field, unit] = found[0][0] if found else 0.0
         return scores
-
-    def _query_terms(self, query: str, weights: Mapping[str, float]) -> dict[tuple[str, str], float]:
-        """Return the weight of each unit of a question, by field."""
-        searched = {field: analyse for field, analyse in self.analyses.items() if weights.get(field)}
-        counts = {field: Counter(next(_joined(analyse, [query])).split()) for field, analyse in searched.items()}
-        return {(field, unit): weights[field] * n for field, found in counts.items() for unit, n in found.items()}
 
     @contextmanager
     def _writing(self) -> Iterator[tantivy.IndexWriter]:
@@ -309,6 +317,15 @@ class LexicalIndex:
                 if "writer was killed" in str(error):
                     self._writer.commit()  # which says what it died of
                 raise
+
+
+def question_terms(
+    analyses: Mapping[str, Analysis], question: str, weights: Mapping[str, float]
+) -> dict[tuple[str, str], float]:
+    """Return the weight of each unit of a normalised question, by analysis and unit."""
+    searched = {name: analyse for name, analyse in analyses.items() if weights.get(name)}
+    counts = {name: Counter(next(joined_units(analyse, [question])).split()) for name, analyse in searched.items()}
+    return {(name, unit): weights[name] * n for name, found in counts.items() for unit, n in found.items()}
 
 
 class LexicalRetriever(BaseRetriever):
@@ -439,7 +456,8 @@ def _search_deeper(
         depth *= 4
 
 
-def _joined(analyse: Analysis, texts: Sequence[str]) -> Iterator[str]:
+def joined_units(analyse: Analysis, texts: Sequence[str]) -> Iterator[str]:
+    """Yield the units of each normalised text, joined by spaces."""
     return iter(analyse.joined(texts)) if isinstance(analyse, ByWord) else map(join_units, analyse(texts))
 
 

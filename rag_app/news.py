@@ -1,7 +1,7 @@
 """What a question says about the time, section and outlet of the articles it wants, beyond its words."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -41,20 +41,23 @@ class NewsSense(BaseModel):
     infer_filters: bool = False
     today: date | None = None
 
-    def gains(self, question: str, candidates: Iterable[str], documents: Mapping[str, Document]) -> dict[str, float]:
+    def gains(
+        self, question: str, candidates: Iterable[str], fetch: Callable[[Sequence[str]], Iterable[Document]]
+    ) -> dict[str, float]:
         """Return by id what each candidate gains, as a share of the best fused score; without those that gain nothing.
 
         Args:
             question: Normalised.
             candidates: Ids of documents.
-            documents: They are looked at only where dates matter; those without ``date`` (``YYYY-MM-DD``) gain nothing.
+            fetch: Returns documents by their ids; called only where dates matter. Those without ``date``
+                (``YYYY-MM-DD``) gain nothing.
         """
         today = self.today or date.today()
         named = find_dates(question, today) if self.date_boost else []
         if not named and not self.recency:
             return {}
-        found = ((id_, documents.get(id_)) for id_ in candidates)  # there may be none in an index of a stranger's
-        days = {id_: day for id_, one in found if one is not None and (day := _day(one.metadata.get("date")))}
+        found = fetch(list(candidates))  # there may be none of an id in an index of a stranger's
+        days = {str(one.id): day for one in found if (day := _day(one.metadata.get("date")))}
         timely = {day: self._is_timely(day, question, named) for day in set(days.values())}
         gains = {
             id_: self.date_boost * timely[day] + self.recency * 0.5 ** (max(0, (today - day).days) / self.half_life)

@@ -34,10 +34,6 @@ CANDIDATES = 100
 WEIGHTS = {"lexical": 0.9, "dense": 0.1}
 """How much each search counts where the words of a question match well; see `rag_app.fusion.adaptive_sum`."""
 
-_THREADS_FROM = 100_000
-"""From how many passages on questions are searched for side by side: of fewer, most time goes into Python, of which
-only one thread runs at a time, and the others would take it away from it again and again."""
-
 Fusion = Literal["adaptive", "standardised", "rrf"]
 
 
@@ -133,7 +129,7 @@ class HybridRetriever(BaseRetriever):
         if self.weights["dense"]:
             with timed("encode", model=getattr(snapshot.store.embeddings, "name", None)):
                 matrix = _matrix(snapshot.store.embeddings, questions, vectors)
-        if len(questions) == 1 or len(snapshot.store) < _THREADS_FROM:
+        if len(questions) == 1 or not snapshot.store.side_by_side:
             return list(map(find, questions, matrix))
         with ContextThreadPoolExecutor(min(len(questions), os.cpu_count() or 1)) as pool:
             return list(pool.map(find, questions, matrix))
@@ -172,7 +168,7 @@ class HybridRetriever(BaseRetriever):
             with timed("dense"):
                 return dict(snapshot.store.search_vector(vector, k, ids=ids))
 
-        side_by_side = alone and len(snapshot.store) >= _THREADS_FROM
+        side_by_side = alone and snapshot.store.side_by_side
         with ContextThreadPoolExecutor(1) as pool:  # which starts no thread unless asked to
 
             def both(
@@ -202,7 +198,7 @@ class HybridRetriever(BaseRetriever):
         stage_ranks = {stage: ranks(scores) for stage, scores in found.items()}
         fused = FUSIONS[self.fusion](found, self.weights)
         best = abs(max(fused.values(), default=0.0))  # standardised scores can all be below 0
-        gains = self.news.gains(question, fused, snapshot.store.documents)
+        gains = self.news.gains(question, fused, snapshot.store.get_by_ids)
         fused |= {id_: fused[id_] + gain * best for id_, gain in gains.items()}
         results = []
         for rank, document in enumerate(snapshot.store.get_by_ids(list(ranks(fused))[:k]), start=1):

@@ -292,10 +292,10 @@ def test_what_comes_after_the_index_has_changed_does_not_say_that_it_has_not(
         raise error
 
     command = ["index", str(news), "--index", str(index), "--replace", "--quiet", "--model", "embedded", "--lang", "en"]
-    monkeypatch.setattr("rag_app.index.log_event", fail)  # once it is committed
+    monkeypatch.setattr("rag_app.folder_index.log_event", fail)  # once it is committed
     assert main(command) != OK
     assert "The index had been changed by then." in capsys.readouterr().err
-    monkeypatch.setattr("rag_app.index.new_generation", fail)
+    monkeypatch.setattr("rag_app.folder_index.new_generation", fail)
     assert main(command) != OK
     assert "The index is as it was." in capsys.readouterr().err
 

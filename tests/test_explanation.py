@@ -11,7 +11,8 @@ from rag_app.embeddings import load_embeddings
 from rag_app.explaining.comparison import KINDS, build_system
 from rag_app.explaining.explanation import FIRST_STAGE, explain_match
 from rag_app.explaining.word_matches import Matched, find_spans, match_words
-from rag_app.index import Index, build_index
+from rag_app.folder_index import FolderIndex
+from rag_app.index import build_index
 from rag_app.merging import merge_passages
 from rag_app.reranking.linear import LinearReranker
 from rag_app.retrieval import build_retriever
@@ -41,13 +42,13 @@ QUESTIONS = (
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
+def index(tmp_path_factory: pytest.TempPathFactory) -> FolderIndex:
     return build_index(tmp_path_factory.mktemp("why") / "index", NEWS, load_embeddings())
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_score_is_the_sum_of_its_parts(index: Index, question: str, kind: str) -> None:
+def test_every_score_is_the_sum_of_its_parts(index: FolderIndex, question: str, kind: str) -> None:
     reranker = load_reranker(top_n=None)
     found = build_system(index, kind, k=4, reranker=reranker).invoke(question)
     for document in found:
@@ -68,7 +69,7 @@ def test_every_score_is_the_sum_of_its_parts(index: Index, question: str, kind: 
     assert found
 
 
-def test_the_reranker_s_parts_add_up_to_the_logit_it_gave(index: Index) -> None:
+def test_the_reranker_s_parts_add_up_to_the_logit_it_gave(index: FolderIndex) -> None:
     reranker = load_reranker(top_n=None)
     model: LinearReranker = reranker.model
     found = build_system(index, "hybrid+rerank", k=4, reranker=reranker).invoke(QUESTIONS[0])
@@ -83,7 +84,7 @@ def test_the_reranker_s_parts_add_up_to_the_logit_it_gave(index: Index) -> None:
         assert score == pytest.approx(document.metadata["relevance_score"], abs=1e-3)
 
 
-def test_dates_that_were_asked_for_are_a_part_of_their_own(index: Index) -> None:
+def test_dates_that_were_asked_for_are_a_part_of_their_own(index: FolderIndex) -> None:
     best = build_system(index, "hybrid", k=4).invoke(QUESTIONS[1])[0]
     fusion = explain_match(QUESTIONS[1], best, index).fusion
     assert fusion is not None
@@ -91,7 +92,7 @@ def test_dates_that_were_asked_for_are_a_part_of_their_own(index: Index) -> None
     assert fusion.dates == ["2025년 1월"]
 
 
-def test_where_hardly_a_word_matches_meaning_counts_more(index: Index) -> None:
+def test_where_hardly_a_word_matches_meaning_counts_more(index: FolderIndex) -> None:
     shares = {}
     for question in (QUESTIONS[0], "우주선이 못 갔대"):
         best = build_system(index, "hybrid", k=4).invoke(question)[0]
@@ -102,7 +103,7 @@ def test_where_hardly_a_word_matches_meaning_counts_more(index: Index) -> None:
     assert shares["우주선이 못 갔대"] > 0.1
 
 
-def test_a_filter_that_is_not_named_is_computed_back_and_says_so(index: Index) -> None:
+def test_a_filter_that_is_not_named_is_computed_back_and_says_so(index: FolderIndex) -> None:
     question, only = (
         "헬륨 배관에서 누출이 확인됐다",
         {"section": "스포츠"},
@@ -144,7 +145,7 @@ def test_a_cross_encoder_tells_its_score_and_what_it_read(
     assert explained.windows == [tuple(span) for span in found.metadata["stages"]["rerank"]["windows"]]
 
 
-def test_another_reranker_s_score_is_not_taken_apart(index: Index, tiny_linear_reranker: Path) -> None:
+def test_another_reranker_s_score_is_not_taken_apart(index: FolderIndex, tiny_linear_reranker: Path) -> None:
     [best, *_] = build_system(index, "hybrid+rerank", k=4, reranker=load_reranker(top_n=None)).invoke(QUESTIONS[0])
     explained = explain_match(QUESTIONS[0], best, index, reranker=load_reranker(tiny_linear_reranker)).rerank
     assert explained is not None
@@ -160,7 +161,7 @@ def test_a_foreign_model_has_sentences_but_no_words(tmp_path: Path, tiny_sentenc
     assert [one.cosine for one in dense.sentences] == sorted((one.cosine for one in dense.sentences), reverse=True)
 
 
-def test_words_are_told_apart_by_what_the_passage_has(index: Index) -> None:
+def test_words_are_told_apart_by_what_the_passage_has(index: FolderIndex) -> None:
     words, matched = match_words("한빛 3호 발사체 누출은 어디?", str(NEWS[0].id), index.snapshot.lexical)
     told = {word.word: word for word in words}
     assert told["누출은"].found == ("누출",)
@@ -172,7 +173,7 @@ def test_words_are_told_apart_by_what_the_passage_has(index: Index) -> None:
     assert "누출" in matched.morphemes
 
 
-def test_whatever_a_word_is_said_to_have_is_marked_however_little_it_adds(index: Index) -> None:
+def test_whatever_a_word_is_said_to_have_is_marked_however_little_it_adds(index: FolderIndex) -> None:
     often = [make_document(f"{n}호 소식이 나온 동안 {n}명이 모였다.", title=f"소식 {n}") for n in range(30)]
     index = build_index(index.path.parent / "often", [*NEWS, *often], load_embeddings())
     article = often[7]
@@ -182,7 +183,7 @@ def test_whatever_a_word_is_said_to_have_is_marked_however_little_it_adds(index:
     assert {"7", "소식", "동안"} <= {unit for word in words for unit in word.found} & marked
 
 
-def test_what_matches_is_found_where_it_stands(index: Index) -> None:
+def test_what_matches_is_found_where_it_stands(index: FolderIndex) -> None:
     morphemes = index.snapshot.lexical.analyses["morphemes"]
     text = "헬륨 배관에서 누출이 확인됐다."
     spans = find_spans(text, Matched(frozenset({"누출"}), frozenset({"배관", "출이"})), morphemes)
@@ -191,7 +192,7 @@ def test_what_matches_is_found_where_it_stands(index: Index) -> None:
     assert find_spans("", Matched(frozenset({"누출"}), frozenset()), morphemes) == ([], [])
 
 
-def test_a_document_from_elsewhere_is_explained_by_its_words_alone(index: Index) -> None:
+def test_a_document_from_elsewhere_is_explained_by_its_words_alone(index: FolderIndex) -> None:
     explained = explain_match("발사 연기", NEWS[0], index)
     assert explained.fusion is None
     assert explained.rerank is None

@@ -12,8 +12,9 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from rag_app.check import check_index
 from rag_app.documents import document_id, make_document
 from rag_app.embeddings import load_embeddings
+from rag_app.folder_index import FolderIndex
 from rag_app.generations import writing
-from rag_app.index import Changes, Index, build_index, open_index
+from rag_app.index import Changes, build_index, open_index
 from rag_app.retrieval import build_retriever
 from rag_app.vector_spool import VectorSpool
 
@@ -27,19 +28,19 @@ LONG = make_document(
 
 
 @pytest.fixture
-def index(tmp_path: Path) -> Index:
+def index(tmp_path: Path) -> FolderIndex:
     return build_index(tmp_path / "index", [RICE, SHIP], EMBEDDINGS)
 
 
-def _texts(index: Index) -> set[str]:
+def _texts(index: FolderIndex) -> set[str]:
     return {passage.page_content for passage in index.snapshot.store.documents.values()}
 
 
-def _found(index: Index, question: str) -> list[str]:
+def _found(index: FolderIndex, question: str) -> list[str]:
     return [hit.id for hit in index.snapshot.lexical.search(question, 10)]
 
 
-def test_a_built_index_opens_and_is_sound(index: Index) -> None:
+def test_a_built_index_opens_and_is_sound(index: FolderIndex) -> None:
     opened = open_index(index.path, EMBEDDINGS)
     assert _texts(opened) == {RICE.page_content, SHIP.page_content}
     assert _found(opened, "쌀 수확량") == [RICE.id]
@@ -54,13 +55,13 @@ def test_any_langchain_document_gets_its_content_hash(tmp_path: Path) -> None:
     assert index.document_ids() == {document_id("KBS 뉴스입니다.")}
 
 
-def test_adding_twice_changes_nothing(index: Index) -> None:
+def test_adding_twice_changes_nothing(index: FolderIndex) -> None:
     before = (index.path / "manifest.json").read_bytes()
     assert index.add([RICE, SHIP, RICE]) == Changes(added=0, skipped=3)
     assert (index.path / "manifest.json").read_bytes() == before
 
 
-def test_added_documents_are_found_and_kept(index: Index) -> None:
+def test_added_documents_are_found_and_kept(index: FolderIndex) -> None:
     assert index.add([BANK, SHIP, BANK]) == Changes(added=1, skipped=2)
     for current in (index, open_index(index.path, EMBEDDINGS)):
         assert len(current) == 3
@@ -68,7 +69,7 @@ def test_added_documents_are_found_and_kept(index: Index) -> None:
     assert check_index(index.path) == []
 
 
-def test_deleting_removes_every_passage(index: Index) -> None:
+def test_deleting_removes_every_passage(index: FolderIndex) -> None:
     index.add([LONG])
     assert len(index) > 5
     assert index.delete([LONG.metadata["doc_id"], "unknown"]) == Changes(removed=1)
@@ -77,7 +78,7 @@ def test_deleting_removes_every_passage(index: Index) -> None:
     assert check_index(index.path) == []
 
 
-def test_updating_follows_a_file(index: Index) -> None:
+def test_updating_follows_a_file(index: FolderIndex) -> None:
     index.add([BANK])
     corrected = make_document("올해 쌀 수확량이 5.1% 줄었다.", title="쌀 수확량 감소", path="a.csv")
     renamed = make_document(SHIP.page_content, title="가온호, 남해로", path="a.csv")
@@ -124,7 +125,7 @@ def test_the_model_reads_every_passage_to_its_end(
     assert best.metadata["score"] == pytest.approx(1, abs=1e-4)
 
 
-def test_an_existing_index_is_only_replaced_on_request(index: Index) -> None:
+def test_an_existing_index_is_only_replaced_on_request(index: FolderIndex) -> None:
     with pytest.raises(FileExistsError, match="replace"):
         build_index(index.path, [BANK], EMBEDDINGS)
     assert _texts(open_index(index.path, EMBEDDINGS)) == {RICE.page_content, SHIP.page_content}
@@ -139,12 +140,12 @@ def test_nothing_to_index_says_so_and_leaves_no_index(tmp_path: Path) -> None:
         open_index(tmp_path, EMBEDDINGS)
 
 
-def test_another_model_is_refused_with_the_remedy(index: Index) -> None:
+def test_another_model_is_refused_with_the_remedy(index: FolderIndex) -> None:
     with pytest.raises(ValueError, match=r"8 dimensions.*5 dimensions.*rag-app index"):
         open_index(index.path, DeterministicFakeEmbedding(size=5))
 
 
-def test_a_failing_document_stream_leaves_the_index_as_it_was(index: Index) -> None:
+def test_a_failing_document_stream_leaves_the_index_as_it_was(index: FolderIndex) -> None:
     def broken() -> Iterator[Document]:
         yield BANK
         raise OSError("disk is gone")
@@ -154,7 +155,7 @@ def test_a_failing_document_stream_leaves_the_index_as_it_was(index: Index) -> N
     assert _texts(open_index(index.path, EMBEDDINGS)) == {RICE.page_content, SHIP.page_content}
 
 
-def test_a_failing_model_leaves_the_index_as_it_was(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_model_leaves_the_index_as_it_was(index: FolderIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Any, texts: list[str]) -> list[list[float]]:
         raise RuntimeError("out of memory")
 
@@ -165,7 +166,7 @@ def test_a_failing_model_leaves_the_index_as_it_was(index: Index, monkeypatch: p
     assert check_index(index.path) == []
 
 
-def test_a_second_process_cannot_write_meanwhile(index: Index) -> None:
+def test_a_second_process_cannot_write_meanwhile(index: FolderIndex) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool, writing(index.path):
         error = pool.apply(_try_to_add, (index.path,))
     assert "another process" in error
@@ -179,7 +180,7 @@ def _try_to_add(path: Path) -> str:
     return "no error"
 
 
-def test_an_open_index_keeps_its_version_until_refreshed(index: Index) -> None:
+def test_an_open_index_keeps_its_version_until_refreshed(index: FolderIndex) -> None:
     reader = open_index(index.path, EMBEDDINGS)
     index.delete([str(RICE.id)])
     assert _found(reader, "쌀 수확량") == [RICE.id]
@@ -188,7 +189,7 @@ def test_an_open_index_keeps_its_version_until_refreshed(index: Index) -> None:
     assert reader.refresh() is False
 
 
-def test_an_index_deleted_and_built_again_is_noticed(index: Index) -> None:
+def test_an_index_deleted_and_built_again_is_noticed(index: FolderIndex) -> None:
     reader = open_index(index.path, EMBEDDINGS)
     shutil.rmtree(index.path)
     build_index(index.path, [BANK], EMBEDDINGS)
@@ -208,7 +209,7 @@ def test_a_user_dictionary_travels_with_the_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["documents.jsonl", "vectors.faiss", "lexical"])
-def test_check_finds_a_part_of_another_version(index: Index, tmp_path: Path, part: str) -> None:
+def test_check_finds_a_part_of_another_version(index: FolderIndex, tmp_path: Path, part: str) -> None:
     other = build_index(tmp_path / "other", [BANK, SHIP, LONG], EMBEDDINGS)
     target, source = index.path / "generation-000001" / part, other.path / "generation-000001" / part
     if target.is_dir():
@@ -221,7 +222,9 @@ def test_check_finds_a_part_of_another_version(index: Index, tmp_path: Path, par
         open_index(index.path, EMBEDDINGS)
 
 
-def test_check_says_when_this_version_cannot_search_the_index(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_says_when_this_version_cannot_search_the_index(
+    index: FolderIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("rag_app.check.analysis", lambda: {"kiwipiepy": "9.9"})
     assert check_index(index.path) == [
         "It was built with another analysis of words than this version's. Build it anew."
@@ -235,7 +238,7 @@ def test_a_build_without_a_spool_removes_one_that_was_left(tmp_path: Path) -> No
     assert not (tmp_path / "spool").exists()
 
 
-def test_a_failed_add_does_not_block_the_next(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_add_does_not_block_the_next(index: FolderIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Any, texts: list[str]) -> list[list[float]]:
         raise RuntimeError("out of memory")
 
@@ -247,7 +250,7 @@ def test_a_failed_add_does_not_block_the_next(index: Index, monkeypatch: pytest.
     assert kept.value.__traceback__ is not None
 
 
-def test_readers_in_other_processes_always_see_one_whole_version(index: Index) -> None:
+def test_readers_in_other_processes_always_see_one_whole_version(index: FolderIndex) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         readers = [pool.apply_async(_read_many, (index.path, 60)) for _ in range(2)]
         while not all(reader.ready() for reader in readers):
@@ -279,7 +282,7 @@ def test_many_deletions_rebuild_the_lexical_index(tmp_path: Path) -> None:
     assert check_index(index.path) == []
 
 
-def test_another_class_of_the_same_dimension_is_another_model(index: Index) -> None:
+def test_another_class_of_the_same_dimension_is_another_model(index: FolderIndex) -> None:
     class Other(DeterministicFakeEmbedding):
         pass
 
@@ -301,6 +304,6 @@ def test_ids_and_metadata_of_the_user_s_own_are_kept_under_another_name(tmp_path
     assert build_index(tmp_path / "again", found, EMBEDDINGS).document_ids() == index.document_ids()
 
 
-def test_an_empty_document_is_named(index: Index) -> None:
+def test_an_empty_document_is_named(index: FolderIndex) -> None:
     with pytest.raises(ValueError, match=r"Document 2 \(빈 글\) cannot be indexed"):
         index.add([BANK, Document(page_content=" \u200b", metadata={"title": "빈 글"})])

@@ -1,3 +1,4 @@
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
 import pytest
@@ -10,6 +11,10 @@ SENSE = NewsSense(today=date(2025, 6, 15), date_boost=0.5)
 
 def articles(*days: str | None) -> dict[str, Document]:
     return {day or "none": Document(page_content="본문", metadata={"date": day} if day else {}, id=day) for day in days}
+
+
+def fetching(documents: Mapping[str, Document]) -> Callable[[Sequence[str]], list[Document]]:
+    return lambda ids: [documents[id_].model_copy(update={"id": id_}) for id_ in ids if id_ in documents]
 
 
 @pytest.mark.parametrize(
@@ -25,13 +30,13 @@ def articles(*days: str | None) -> dict[str, Document]:
 def test_articles_of_the_time_that_is_named_gain(question: str, timely: list[str]) -> None:
     documents = articles("2024-06-01", "2025-05-24", "2025-05-31", "2025-06-07", "2025-06-09", None)
 
-    assert SENSE.gains(question, documents, documents) == dict.fromkeys(timely, 0.5)
+    assert SENSE.gains(question, documents, fetching(documents)) == dict.fromkeys(timely, 0.5)
 
 
 @pytest.mark.fault(2, "A search for what a question dates ended with KeyError in an index forged to lack a passage.")
 def test_a_candidate_that_there_is_not_gains_nothing() -> None:
     documents = articles("2025-05-24")
-    assert SENSE.gains("지난달 물가는?", ["unbekannt", *documents], documents) == {"2025-05-24": 0.5}
+    assert SENSE.gains("지난달 물가는?", ["unbekannt", *documents], fetching(documents)) == {"2025-05-24": 0.5}
 
 
 def test_recency_halves_with_age_and_nothing_is_newer_than_today() -> None:
@@ -39,25 +44,25 @@ def test_recency_halves_with_age_and_nothing_is_newer_than_today() -> None:
 
     documents = articles("2025-06-20", "2025-06-15", "2025-06-05", "2025-05-26", None)
 
-    gains = sense.gains("물가는?", documents, documents)
+    gains = sense.gains("물가는?", documents, fetching(documents))
 
     assert gains == pytest.approx({"2025-06-20": 0.4, "2025-06-15": 0.4, "2025-06-05": 0.2, "2025-05-26": 0.1})
 
 
 def test_without_boost_and_recency_dates_are_not_looked_at() -> None:
-    assert NewsSense(date_boost=0).gains("지난달 물가는?", ["a"], {}) == {}
+    assert NewsSense(date_boost=0).gains("지난달 물가는?", ["a"], fetching({})) == {}
 
 
 def test_a_date_that_is_none_gains_nothing() -> None:
     documents = {"a": Document(page_content="본문", metadata={"date": "어느 봄날"})}
 
-    assert SENSE.gains("지난달 물가는?", documents, documents) == {}
+    assert SENSE.gains("지난달 물가는?", documents, fetching(documents)) == {}
 
 
 def test_the_end_of_the_calendar_is_a_date_like_others() -> None:
     documents = articles("9999-12-31")
 
-    assert SENSE.gains("9999년 12월 물가는?", documents, documents) == {"9999-12-31": 0.5}
+    assert SENSE.gains("9999년 12월 물가는?", documents, fetching(documents)) == {"9999-12-31": 0.5}
 
 
 def test_only_outlets_that_stand_in_the_question_cost_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import create_retriever_tool
 
-from rag_app import retrieval
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.history import standalone_by_rule
@@ -21,6 +20,7 @@ from rag_app.korean import QUESTION_CHARS, normalise_question
 from rag_app.lexical import FIELDS, LexicalHit
 from rag_app.news import NewsSense
 from rag_app.retrieval import HybridRetriever, build_retriever
+from rag_app.stores import faiss
 from rag_app.timing import stage_times
 
 EMBEDDINGS = DeterministicFakeEmbedding(size=8)
@@ -214,7 +214,7 @@ def embedded_index(tmp_path_factory: pytest.TempPathFactory) -> Index:
 def test_asked_together_every_question_finds_what_it_finds_alone(
     which: str, threads_from: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retrieval, "_THREADS_FROM", threads_from)
+    monkeypatch.setattr(faiss, "_THREADS_FROM", threads_from)
     hybrid = HybridRetriever(index=request.getfixturevalue(which), k=5, candidates=8)
     compressing = build_retriever(hybrid.index, top_n=5)
 
@@ -234,7 +234,7 @@ def test_words_and_vectors_searched_side_by_side_find_the_same(
 ) -> None:
     hybrid = HybridRetriever(index=embedded_index, k=5, candidates=2)
     one_by_one = [_found(hybrid.invoke(question)) for question in QUESTIONS]
-    monkeypatch.setattr(retrieval, "_THREADS_FROM", 0)
+    monkeypatch.setattr(faiss, "_THREADS_FROM", 0)
     with stage_times() as seconds:
         assert [_found(hybrid.invoke(question)) for question in QUESTIONS] == one_by_one
     assert {"lexical", "dense"} <= seconds.keys()

@@ -13,7 +13,8 @@ from rag_app.disk.segmented import Selection
 from rag_app.disk.segments import SegmentWriter
 from rag_app.documents import make_document
 from rag_app.filters import Filter, matching_ids
-from rag_app.index import Changes, Index, build_index, open_index
+from rag_app.folder_index import FolderIndex
+from rag_app.index import Changes, build_index, open_index
 
 EMBEDDINGS = DeterministicFakeEmbedding(size=16)
 FORMS = ["exact", "ivf", "rabitq"]
@@ -33,20 +34,20 @@ def _small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=FORMS)
-def index(request: pytest.FixtureRequest, tmp_path: Path) -> Index:
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> FolderIndex:
     return build_index(tmp_path / "index", ARTICLES, EMBEDDINGS, vectors=request.param)
 
 
-def contents(index: Index) -> dict[str, Document]:
+def contents(index: FolderIndex) -> dict[str, Document]:
     return dict(index.snapshot.store.documents.items())
 
 
-def best(index: Index, document: Document) -> str:
+def best(index: FolderIndex, document: Document) -> str:
     [hit] = index.snapshot.store.search_vector(EMBEDDINGS.embed_query(document.page_content), 1)
     return hit[0]
 
 
-def test_documents_come_back_in_order_and_by_id(index: Index) -> None:
+def test_documents_come_back_in_order_and_by_id(index: FolderIndex) -> None:
     for one in (index, open_index(index.path, EMBEDDINGS)):
         documents = one.snapshot.store.documents
         assert [document.metadata["n"] for document in documents.values()] == list(range(400))
@@ -59,14 +60,14 @@ def test_documents_come_back_in_order_and_by_id(index: Index) -> None:
     assert check_index(index.path) == []
 
 
-def test_the_manifest_tells_the_form_and_the_recall(index: Index) -> None:
+def test_the_manifest_tells_the_form_and_the_recall(index: FolderIndex) -> None:
     details = index.snapshot.manifest["vectors"]
     assert details["asked"] == details["form"]
     assert details["recall"] >= 0.98
     assert index.snapshot.manifest["format"] == "korean-rag-2"
 
 
-def test_search_finds_what_an_exact_scan_finds(index: Index) -> None:
+def test_search_finds_what_an_exact_scan_finds(index: FolderIndex) -> None:
     store = index.snapshot.store
     everything = store.vectors([str(a.id) for a in ARTICLES])
     shares = []
@@ -97,7 +98,7 @@ FILTERS: list[Filter] = [
 
 @pytest.mark.parametrize("filter", FILTERS)
 def test_a_filter_keeps_what_it_keeps_in_memory_and_never_under_returns(
-    index: Index, filter: Filter, monkeypatch: pytest.MonkeyPatch
+    index: FolderIndex, filter: Filter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.delete([str(ARTICLES[0].id)])
     wanted = set(matching_ids({str(a.id): a for a in ARTICLES[1:]}, filter))
@@ -121,7 +122,7 @@ WAYS = {"ids": (1000, 0, 0), "terms": (0, 0, 1000), "depth": (0, 10**6, 0)}
 @pytest.mark.parametrize("filter", FILTERS)
 @pytest.mark.parametrize("way", WAYS)
 def test_lexical_search_keeps_the_same_whichever_way_it_is_told(
-    index: Index, way: str, filter: Filter, monkeypatch: pytest.MonkeyPatch
+    index: FolderIndex, way: str, filter: Filter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in zip(("_NAMED", "_DEEP", "_TERMS"), WAYS[way], strict=True):
         monkeypatch.setattr(f"rag_app.lexical.{name}", value)
@@ -137,7 +138,7 @@ def test_lexical_search_keeps_the_same_whichever_way_it_is_told(
         assert [hit.score for hit in lexical.search(question, 3, ids=selection)] == [hit.score for hit in kept[:3]]
 
 
-def test_a_filter_on_a_large_index_names_no_passage(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filter_on_a_large_index_names_no_passage(index: FolderIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"_NAMED": 0, "_DEEP": 0, "_with_ids": None, "_search_deeper": None}.items():
         monkeypatch.setattr(f"rag_app.lexical.{name}", value)
     for filter in ({"n": 1}, {"section": {"$ne": "경제"}, "date": {"$lt": "2025-01-10"}}):
@@ -148,7 +149,9 @@ def test_a_filter_on_a_large_index_names_no_passage(index: Index, monkeypatch: p
 @pytest.mark.parametrize("index", ["ivf"], indirect=True)
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("share", [0.005, 0.05, 0.1, 0.125, 0.25, 0.5, 0.9])
-def test_a_filter_costs_no_recall(index: Index, share: float, exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filter_costs_no_recall(
+    index: FolderIndex, share: float, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not exact:
         monkeypatch.setattr("rag_app.disk.segmented.EXACT_KEPT", 0)
     selection = matching_ids(index.snapshot.store.documents, {"n": {"$lt": 400 * share}})
@@ -162,7 +165,9 @@ def test_a_filter_costs_no_recall(index: Index, share: float, exact: bool, monke
     assert np.mean(shares) >= (1.0 if exact else 0.98)
 
 
-def test_the_texts_of_a_key_are_told_whether_in_columns_or_not(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_texts_of_a_key_are_told_whether_in_columns_or_not(
+    index: FolderIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = index.snapshot.store
     assert store.values("section") == ["경제", "날씨", "정치"]
     assert store.values("doc_id") == sorted(str(a.id) for a in ARTICLES)
@@ -176,7 +181,7 @@ def test_the_texts_of_a_key_are_told_whether_in_columns_or_not(index: Index, mon
     assert store.values("section") == ["경제", "날씨", "정치"]
 
 
-def test_adding_and_deleting_are_seen_at_once_and_after_opening(index: Index) -> None:
+def test_adding_and_deleting_are_seen_at_once_and_after_opening(index: FolderIndex) -> None:
     new = [article(number) for number in range(400, 460)]
     assert index.add([*new, ARTICLES[3]]) == Changes(added=60, skipped=1)
     assert index.delete([str(ARTICLES[5].id), str(new[2].id), "unknown"]) == Changes(removed=2)
@@ -189,7 +194,7 @@ def test_adding_and_deleting_are_seen_at_once_and_after_opening(index: Index) ->
     assert check_index(index.path) == []
 
 
-def test_what_was_deleted_can_come_back(index: Index) -> None:
+def test_what_was_deleted_can_come_back(index: FolderIndex) -> None:
     index.delete([str(ARTICLES[5].id)])
     assert index.add([ARTICLES[5]]).added == 1
     assert best(index, ARTICLES[5]) == ARTICLES[5].id
@@ -202,7 +207,7 @@ def test_what_was_deleted_can_come_back(index: Index) -> None:
     "In an index searched on disk, lexical search under a filter that keeps many documents missed one that had been "
     "deleted and added again.",
 )
-def test_what_came_back_is_found_under_a_filter(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_came_back_is_found_under_a_filter(index: FolderIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rag_app.lexical._NAMED", 0)
     index.delete([str(a.id) for a in ARTICLES[:200]])
     index.add(ARTICLES[:200])
@@ -213,7 +218,7 @@ def test_what_came_back_is_found_under_a_filter(index: Index, monkeypatch: pytes
 
 
 @pytest.mark.fault(3, "Of two filters with arrays of over a thousand values the second got the documents of the first.")
-def test_a_filter_may_hold_an_array(index: Index) -> None:
+def test_a_filter_may_hold_an_array(index: FolderIndex) -> None:
     documents = index.snapshot.store.documents
     some, others = np.arange(2000), np.arange(2000)
     some[100:300], others[100:350] = -1, -1
@@ -244,7 +249,7 @@ def test_an_index_changes_over_as_it_grows_and_back_when_little_is_left(tmp_path
     assert check_index(index.path) == []
 
 
-def test_deleting_everything_leaves_an_empty_index(index: Index) -> None:
+def test_deleting_everything_leaves_an_empty_index(index: FolderIndex) -> None:
     index.delete([str(a.id) for a in ARTICLES])
     assert len(index) == 0
     assert index.snapshot.store.search_vector([1.0] * 16, 3) == []
@@ -253,7 +258,7 @@ def test_deleting_everything_leaves_an_empty_index(index: Index) -> None:
     assert best(index, ARTICLES[1]) == ARTICLES[1].id
 
 
-def test_small_changes_share_the_files_of_the_generation_before(index: Index) -> None:
+def test_small_changes_share_the_files_of_the_generation_before(index: FolderIndex) -> None:
     first = index.path / "generation-000001" / "segments" / "000001"
     inodes = {path.name: path.stat().st_ino for path in first.iterdir()}
     index.add([article(1000)])
@@ -275,7 +280,7 @@ def test_recall_is_measured_again_when_much_has_changed(tmp_path: Path) -> None:
     assert (details["changed"], details["passages"]) == (0, 500)
 
 
-def test_an_interrupted_change_leaves_the_index_as_it_was(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_change_leaves_the_index_as_it_was(index: FolderIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(self: Any, texts: list[str]) -> list[list[float]]:
         raise RuntimeError("out of memory")
 
@@ -289,7 +294,7 @@ def test_an_interrupted_change_leaves_the_index_as_it_was(index: Index, monkeypa
     assert check_index(index.path) == []
 
 
-def test_a_changed_byte_of_any_file_is_found(index: Index) -> None:
+def test_a_changed_byte_of_any_file_is_found(index: FolderIndex) -> None:
     for path in sorted((index.path / "generation-000001").rglob("*")):
         if path.is_file() and path.suffix != ".lock":
             content = path.read_bytes()
@@ -300,7 +305,7 @@ def test_a_changed_byte_of_any_file_is_found(index: Index) -> None:
     assert check_index(index.path) == []
 
 
-def test_a_large_store_is_changed_through_its_index_only(index: Index) -> None:
+def test_a_large_store_is_changed_through_its_index_only(index: FolderIndex) -> None:
     with pytest.raises(ValueError, match=r"Index\.add"):
         index.snapshot.store.delete([str(ARTICLES[0].id)])
     with pytest.raises(ValueError, match="16 dimensions but got 2"):
@@ -312,7 +317,7 @@ def test_an_unknown_form_is_named(tmp_path: Path) -> None:
         build_index(tmp_path, ARTICLES, EMBEDDINGS, vectors="hnsw")
 
 
-def test_an_unchecked_index_opens_and_stays_unchecked(index: Index) -> None:
+def test_an_unchecked_index_opens_and_stays_unchecked(index: FolderIndex) -> None:
     path = index.path / "generation-000001" / "segments" / "000001" / "documents.jsonl"
     content = path.read_bytes()
     path.write_bytes(content.replace("날씨".encode(), "날싸".encode()))

@@ -8,7 +8,7 @@ from langchain_core.documents import Document
 
 from rag_app.filters import Filter, matching_ids
 from rag_app.korean import Analyzer, Morpheme, normalise
-from rag_app.stores.faiss import FaissStore
+from rag_app.stores.cosines import CosineStore
 
 ENOUGH, MOST = 150, 300
 """How many articles are enough to choose from, and how many are read at most."""
@@ -149,7 +149,7 @@ def _names(morphemes: Iterable[Morpheme]) -> frozenset[str]:
     return frozenset(m.form for m in morphemes if m.tag.split("-")[0] in _NAMES and len(m.form) > 1)
 
 
-def recent_articles(store: FaissStore) -> Iterator[Document]:
+def recent_articles(store: CosineStore) -> Iterator[Document]:
     """Yield the beginnings of some articles, the newest first where they have dates; quick in a large index too."""
     documents: Mapping[str, Document] = store.documents
     days = store.values("date")[::-1]

@@ -11,7 +11,7 @@ import numpy as np
 from rag_app.disk.segmented import SegmentedDocuments
 from rag_app.filters import Filter, matching_ids
 from rag_app.korean import normalise
-from rag_app.stores.faiss import FaissStore
+from rag_app.stores.cosines import CosineStore
 
 NO_DATE = "0000"
 
@@ -45,7 +45,7 @@ class ArticleRow(NamedTuple):
         return PurePath(self.path).name
 
 
-def list_articles(store: FaissStore) -> list[ArticleRow]:
+def list_articles(store: CosineStore) -> list[ArticleRow]:
     """Return the articles of a store, the newest first and those without a date last."""
     metadatas: dict[str, dict[str, Any]] = {}
     passages: Counter[str] = Counter()
@@ -74,7 +74,7 @@ def find_articles(rows: Sequence[ArticleRow], words: str) -> list[ArticleRow]:
     return [row for row in rows if fits(row)]
 
 
-def count_articles(store: FaissStore, filter: Filter) -> int:
+def count_articles(store: CosineStore, filter: Filter) -> int:
     """Return how many articles of a store a filter keeps."""
     documents = store.documents
     ids = matching_ids(documents, filter)
@@ -88,7 +88,7 @@ def count_articles(store: FaissStore, filter: Filter) -> int:
     return len(np.unique(np.concatenate(kept)))
 
 
-def _passages(store: FaissStore) -> Iterator[tuple[dict[str, Any], int]]:
+def _passages(store: CosineStore) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the metadata and length of each passage, without making Documents of those on disk."""
     documents = store.documents
     if not isinstance(documents, SegmentedDocuments):

@@ -45,7 +45,7 @@ def updating(index: Index) -> Write:
     def write(documents: list[Document], watch: Watch) -> Changes:
         if not isinstance(index.embeddings, ModelEmbeddings):
             raise ValueError(f"{index.path} was built with an embedding model that only a program can load. Add there.")
-        return Index(index.path, watched(index.embeddings, watch), index.snapshot).update(documents)
+        return index.embedding_with(watched(index.embeddings, watch)).update(documents)
 
     return write
 

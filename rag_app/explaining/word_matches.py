@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from rag_app.extractive import QUESTION_WORDS
+from rag_app.index_contract import PassageWords
 from rag_app.korean import bigrams, normalise_question
-from rag_app.lexical import FIELDS, Analysis, LexicalIndex
+from rag_app.lexical import FIELDS, Analysis
 
 Span = tuple[int, int]
 """``(start, end)`` of a part of a text."""
@@ -62,7 +63,7 @@ class Spans(NamedTuple):
 
 
 def match_words(
-    question: str, id_: str, lexical: LexicalIndex, *, weights: Mapping[str, float] = FIELDS
+    question: str, id_: str, lexical: PassageWords, *, weights: Mapping[str, float] = FIELDS
 ) -> tuple[list[WordMatch], Matched]:
     """Return how a passage matches each word of a question; their scores add up to its BM25 score.
 

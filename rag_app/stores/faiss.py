@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Self
-from uuid import uuid4
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.vectorstores import VectorStore
 from numpy.typing import ArrayLike, NDArray
 
 from rag_app.disk.damage import REMEDY
@@ -21,9 +19,13 @@ from rag_app.disk.segments import DOCUMENTS_FILE, VECTORS_FILE, document_line, p
 from rag_app.filters import Filter, matching_ids, texts_of
 from rag_app.forking import Lock
 from rag_app.generations import new_generation, open_generation, writing
+from rag_app.stores.cosines import CosineStore, diverse
 from rag_app.vectors import Vectors, unit_rows
 
 FORMAT = "faiss-store-1"
+_THREADS_FROM = 100_000
+"""Of fewer passages, most time of a search goes into Python, of which only one thread runs at a time, and the others
+would take it away from it again and again."""
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 
 
@@ -40,7 +42,7 @@ class _State:
     texts: dict[str, list[str]] = field(default_factory=dict)
 
 
-class FaissStore(VectorStore):
+class FaissStore(CosineStore):
     """Documents and their vectors in memory, saved to a folder without pickle.
 
     Vectors are normalised, so scores are cosines. A filter restricts what FAISS scans, so a filtered search returns k
@@ -52,14 +54,9 @@ class FaissStore(VectorStore):
     """
 
     def __init__(self, embedding: Embeddings) -> None:
-        self._embedding = embedding
+        super().__init__(embedding)
         self._state = _State({}, Vectors())
         self._write_lock = Lock()
-
-    @property
-    def embeddings(self) -> Embeddings:
-        """The embeddings the store was made with."""
-        return self._embedding
 
     @property
     def documents(self) -> Mapping[str, Document]:
@@ -83,6 +80,11 @@ class FaissStore(VectorStore):
         return list(state.texts[key])
 
     @property
+    def side_by_side(self) -> bool:
+        """Whether threads that search side by side are faster than one after the other."""
+        return len(self) >= _THREADS_FROM
+
+    @property
     def dimension(self) -> int | None:
         """The number of dimensions, None until there is a first vector."""
         return self._state.vectors.dimension
@@ -103,24 +105,6 @@ class FaissStore(VectorStore):
         return not (isinstance(vectors, SegmentedVectors) and vectors.misses())
 
     # Writing
-
-    def add_texts(
-        self,
-        texts: Iterable[str],
-        metadatas: list[dict[str, Any]] | None = None,
-        *,
-        ids: list[str] | None = None,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Embed texts and add them; see `add_vectors`."""
-        contents = list(texts)
-        metadatas = [{} for _ in contents] if metadatas is None else metadatas
-        ids = [str(uuid4()) for _ in contents] if ids is None else [id_ or str(uuid4()) for id_ in ids]
-        documents = [
-            Document(page_content=text, metadata=deepcopy(metadata), id=id_)  # the caller may change theirs
-            for text, metadata, id_ in zip(contents, metadatas, ids, strict=True)
-        ]
-        return self.add_vectors(documents, self._embedding.embed_documents(contents)) if documents else []
 
     def add_vectors(self, documents: Sequence[Document], vectors: ArrayLike) -> list[str]:
         """Add documents whose vectors are known, replacing those of the same ids; all or none are added.
@@ -192,24 +176,6 @@ class FaissStore(VectorStore):
         with _there():
             return [(_copy(state.documents[id_]), score) for id_, score in _search(state, embedding, k, filter)]
 
-    def similarity_search_with_score(
-        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
-    ) -> list[tuple[Document, float]]:
-        """Return the k nearest documents with their cosines, -1 to 1; higher is nearer."""
-        return self.similarity_search_with_score_by_vector(self._embedding.embed_query(query), k, filter=filter)
-
-    def similarity_search_by_vector(
-        self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **kwargs: Any
-    ) -> list[Document]:
-        """Return the k documents nearest to a vector."""
-        return [document for document, _ in self.similarity_search_with_score_by_vector(embedding, k, filter=filter)]
-
-    def similarity_search(
-        self, query: str, k: int = 4, *, filter: Filter | None = None, **kwargs: Any
-    ) -> list[Document]:
-        """Return the k documents nearest to a question."""
-        return [document for document, _ in self.similarity_search_with_score(query, k, filter=filter)]
-
     def max_marginal_relevance_search_by_vector(
         self,
         embedding: list[float],
@@ -236,40 +202,8 @@ class FaissStore(VectorStore):
             return []
         query = unit_rows(np.asarray(embedding)[np.newaxis])[0]
         with _there():
-            chosen = _diverse(query, state.vectors.get(candidates), lambda_mult, k)
+            chosen = diverse(query, state.vectors.get(candidates), lambda_mult, k)
             return [_copy(state.documents[candidates[position]]) for position in chosen]
-
-    def max_marginal_relevance_search(
-        self,
-        query: str,
-        k: int = 4,
-        fetch_k: int = 20,
-        lambda_mult: float = 0.5,
-        *,
-        filter: Filter | None = None,
-        **kwargs: Any,
-    ) -> list[Document]:
-        """Return k of the fetch_k documents nearest to a question, far from each other."""
-        vector = self._embedding.embed_query(query)
-        return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, filter=filter)
-
-    def _select_relevance_score_fn(self) -> Any:
-        return lambda cosine: min(1.0, max(0.0, (1.0 + cosine) / 2.0))
-
-    @classmethod
-    def from_texts(
-        cls,
-        texts: list[str],
-        embedding: Embeddings,
-        metadatas: list[dict[str, Any]] | None = None,
-        *,
-        ids: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """Return a new store holding the texts."""
-        store = cls(embedding)
-        store.add_texts(texts, metadatas, ids=ids)
-        return store
 
     # Saving
 
@@ -343,27 +277,6 @@ def _copy(document: Document) -> Document:
     # To copy each text and number would take ten times as long as this does.
     metadata = {key: value if type(value) in _PLAIN else deepcopy(value) for key, value in document.metadata.items()}
     return document.model_copy(update={"metadata": metadata})
-
-
-def _diverse(query: NDArray[np.float32], vectors: NDArray[np.float32], share: float, k: int) -> list[int]:
-    """Return the places of k vectors, chosen one by one for being near to the query and far from those chosen.
-
-    Carbonell and Goldstein, "The Use of MMR", SIGIR 1998. LangChain's function takes no zero vectors, which texts have
-    in which there is nothing to embed.
-
-    Args:
-        query: ``(dim,)``, of length 1 or 0.
-        vectors: ``(n, dim)``, likewise; not empty.
-        share: How much nearness counts, 0 to 1.
-        k: At most this many.
-    """
-    near, between = vectors @ query, vectors @ vectors.T
-    chosen = [int(near.argmax())] if k > 0 else []
-    while 0 < len(chosen) < min(k, len(vectors)):
-        gains = share * near - (1 - share) * between[chosen].max(axis=0)
-        gains[chosen] = -np.inf
-        chosen.append(int(gains.argmax()))
-    return chosen
 
 
 def _in_memory(state: _State) -> tuple[Mapping[str, Document], Vectors]:

@@ -17,7 +17,8 @@ from langchain_core.embeddings import Embeddings
 
 from rag_app import cli
 from rag_app.documents import make_document, searchable_text
-from rag_app.index import Index, Snapshot, build_index, open_index
+from rag_app.folder_index import FolderIndex, FolderSnapshot
+from rag_app.index import build_index, open_index
 from rag_app.passages import split_documents
 
 State = dict[int, int]
@@ -178,7 +179,7 @@ def after(state: Mapping[int, int] | None, write: Write) -> State:
     return {number: revision for number, revision in known.items() if number // _IN_A_FILE not in files} | given
 
 
-def perform(folder: Path, setup: Setup, write: Write) -> Index:
+def perform(folder: Path, setup: Setup, write: Write) -> FolderIndex:
     """Do a write and return the index."""
     articles = [article(*one) for one in write.articles]
     embeddings = embeddings_of(setup)
@@ -208,7 +209,7 @@ def warm_up() -> None:
         words.joined([searchable_text(passage) for passage in passages_of(number, 0)])
 
 
-def held(snapshot: Snapshot) -> dict[str, tuple[str, dict[str, Any]]]:
+def held(snapshot: FolderSnapshot) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return what an index holds: text and metadata by passage id.
 
     Raises:
@@ -246,7 +247,7 @@ def look(folder: Path, setup: Setup, states: Iterable[State | None]) -> State | 
     return state
 
 
-def _search(snapshot: Snapshot, setup: Setup, state: State) -> None:
+def _search(snapshot: FolderSnapshot, setup: Setup, state: State) -> None:
     embeddings = embeddings_of(setup)
     _, store, lexical = snapshot
     passages = [passage for one in state.items() for passage in passages_of(*one)]

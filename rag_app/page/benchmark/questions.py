@@ -17,8 +17,9 @@ from rag_app.corpus.indexing_job import IndexingJob, SourceFile
 from rag_app.corpus.indexing_writes import building
 from rag_app.data.questions import all_passages
 from rag_app.data.sources import NAMED
+from rag_app.folder_index import FORMATS
 from rag_app.generations import is_index, read_manifest
-from rag_app.index import FORMATS, Index
+from rag_app.index import Index
 from rag_app.page.corpus.jobs import jobs, show_job
 from rag_app.page.library import indexes_folder, known_indexes
 from rag_app.page.problems import ERRORS, show_error, show_explained

@@ -7,8 +7,9 @@ from typing import TypeVar
 import streamlit as st
 
 from rag_app.explaining.comparison import KINDS, RERANKED
+from rag_app.folder_index import FORMATS
 from rag_app.generations import read_manifest
-from rag_app.index import FORMATS, Index
+from rag_app.index import Index
 from rag_app.korean import normalise
 from rag_app.page import resources
 from rag_app.page.compare.comparing import Comparing, System, compare
