@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 from langchain_core.documents import Document
 
-from rag_app.filters import Filter, matching_ids
+from rag_app.filters import matching_ids
 from rag_app.korean import Analyzer, Morpheme, normalise
 from rag_app.stores.cosines import CosineStore
+from rag_app.stores.server import ServerStore
 
 ENOUGH, MOST = 150, 300
 """How many articles are enough to choose from, and how many are read at most."""
@@ -151,18 +153,24 @@ def _names(morphemes: Iterable[Morpheme]) -> frozenset[str]:
 
 def recent_articles(store: CosineStore) -> Iterator[Document]:
     """Yield the beginnings of some articles, the newest first where they have dates; quick in a large index too."""
-    documents: Mapping[str, Document] = store.documents
     days = store.values("date")[::-1]
-    ids: list[str] = []
+    passages: list[Document] = []
     few = 1
-    while days and len(ids) < ENOUGH and few // 4 < len(days):
-        wanted: Filter = {"date": {"$in": days[:few]}}
-        ids, few = list(matching_ids(documents, wanted)), few * 4
+    while days and len(passages) < ENOUGH and few // 4 < len(days):
+        passages, few = _some_passages(store, {"date": {"$in": days[:few]}}), few * 4
     taken = 0
-    if not ids:
-        ids = [id_ for id_, _ in zip(documents, range(MOST * 4), strict=False)]
-    passages = sorted((documents[id_] for id_ in ids[: MOST * 4]), key=lambda one: str(one.metadata.get("date") or ""))
+    passages = passages or _some_passages(store)
+    passages.sort(key=lambda one: str(one.metadata.get("date") or ""))
     for passage in reversed(passages):
         if taken < MOST and not passage.metadata.get("start"):
             taken += 1
             yield passage
+
+
+def _some_passages(store: CosineStore, filter: Mapping[str, Any] | None = None) -> list[Document]:
+    """Return some passages that a filter keeps, of a server only such as articles begin with."""
+    if isinstance(store, ServerStore):
+        return list(islice(store.scan({**(filter or {}), "start": 0}), MOST))
+    documents = store.documents
+    ids = documents if filter is None else matching_ids(documents, filter)
+    return [documents[id_] for id_ in islice(ids, MOST * 4)]

@@ -1,7 +1,7 @@
 """The articles of an index as a table: what a list, a search by title and an overview need, without their texts."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from sys import intern
 from typing import Any, NamedTuple
@@ -12,8 +12,12 @@ from rag_app.disk.segmented import SegmentedDocuments
 from rag_app.filters import Filter, matching_ids
 from rag_app.korean import normalise
 from rag_app.stores.cosines import CosineStore
+from rag_app.stores.server import Scope, ServerStore
 
 NO_DATE = "0000"
+BEGINNING = {"start": 0}
+"""What the first passage of each article matches, and no other."""
+_ASKED = 200  # ids that a server is asked for at once
 
 
 class ArticleRow(NamedTuple):
@@ -78,6 +82,8 @@ def count_articles(store: CosineStore, filter: Filter) -> int:
     """Return how many articles of a store a filter keeps."""
     documents = store.documents
     ids = matching_ids(documents, filter)
+    if isinstance(ids, Scope) and isinstance(store, ServerStore):
+        return store.count({**ids.filter, **BEGINNING})
     if not isinstance(documents, SegmentedDocuments):
         return len({documents[id_].metadata["doc_id"] for id_ in ids})
     mask, first = documents.matching(filter).mask, 0
@@ -88,8 +94,18 @@ def count_articles(store: CosineStore, filter: Filter) -> int:
     return len(np.unique(np.concatenate(kept)))
 
 
+def holds_articles(store: ServerStore, doc_ids: Collection[str]) -> bool:
+    """Return whether a server has all of some articles."""
+    ids = sorted(doc_ids)
+    parts = (ids[start : start + _ASKED] for start in range(0, len(ids), _ASKED))
+    return all(store.count({"doc_id": {"$in": part}, **BEGINNING}) == len(part) for part in parts)
+
+
 def _passages(store: CosineStore) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield the metadata and length of each passage, without making Documents of those on disk."""
+    if isinstance(store, ServerStore):
+        yield from ((passage.metadata, len(passage.page_content)) for passage in store.scan())
+        return
     documents = store.documents
     if not isinstance(documents, SegmentedDocuments):
         yield from ((document.metadata, len(document.page_content)) for document in documents.values())

@@ -17,6 +17,7 @@ from rag_app.files.parser_process import Limits
 from rag_app.files.parsing import SUPPORTED_SUFFIXES, FileReader, path_text
 from rag_app.files.tables import USUAL_COLUMNS, Columns
 from rag_app.index import Changes
+from rag_app.stores.address import Address
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ Watch = Callable[[Sequence[str]], None]
 """Told of texts that have been embedded; raises `StoppedError` to end the work."""
 
 Write = Callable[[list[Document], Watch], Changes]
-"""Brings documents into an index in one step; whatever it raises, the index is as it was."""
+"""Brings documents into an index; whatever it raises, the index is as it was, unless the job is ``in_parts``."""
 
 LIMITS = Limits(seconds=60, memory=2 * 1024**3)
 """Of reading one file: a table of a hundred thousand articles takes a few seconds, and several times its size."""
@@ -83,10 +84,11 @@ class IndexingJob:
     """Reads files and indexes what they hold. Attributes may be looked at from any thread while it runs.
 
     Attributes:
-        index: The folder of the index.
+        index: Where the index is.
         sources: The files.
         write: Brings the articles into the index.
         whole: Whether a file that cannot be read keeps the index as it is.
+        in_parts: Whether what was written stays where the rest was not, as on a server.
         uploads: A temporary folder that is removed at the end; None for files that stay.
         prepare: Done first, as loading a model is: what fails should do so before anything is read.
         open_reader: Opens what reads the files.
@@ -96,12 +98,14 @@ class IndexingJob:
         error: Why it failed.
         articles: How many have been read, repeated ones among them.
         passages: How many have been embedded.
+        ended: When, on the clock of `time.monotonic`; long ago while it has not.
     """
 
-    index: Path
+    index: Path | Address
     sources: Sequence[SourceFile]
     write: Write
     whole: bool = False
+    in_parts: bool = False
     uploads: "TemporaryDirectory[str] | None" = None
     prepare: Callable[[], object] = lambda: None
     open_reader: Callable[[], AbstractContextManager[Reader]] = lambda: FileReader(LIMITS)
@@ -111,6 +115,7 @@ class IndexingJob:
     error: Exception | None = None
     articles: int = 0
     passages: int = 0
+    ended: float = float("-inf")
     _embedded: int = 0
     _characters: int = 0
     _indexing_since: float = 0.0
@@ -126,7 +131,7 @@ class IndexingJob:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it as soon as it can; the index stays as it is."""
+        """End it as soon as it can; the index stays as it is, or is as far as it has come where it is ``in_parts``."""
         self._stop.set()
         if (reader := self._reader) is not None:
             reader.close()
@@ -188,6 +193,7 @@ class IndexingJob:
         finally:
             if self.uploads is not None:
                 self.uploads.cleanup()
+            self.ended = time.monotonic()  # before the phase: who sees that it ended sees what it wrote
             self.phase = phase
 
     def _read(self) -> list[Document]:

@@ -13,16 +13,17 @@ from rag_app.corpus.index_folders import discard_unfinished
 from rag_app.corpus.indexing_job import Watch, Write
 from rag_app.embeddings import ModelEmbeddings, StaticEmbeddings
 from rag_app.index import Changes, Index, build_index
+from rag_app.stores.address import Address
 
 _STATIC_PIECE = 1024  # texts that are embedded between two looks at whether to stop
 _PIECE = 64  # of a transformer; some ten seconds without a GPU
 
 
-def building(path: Path, load: Callable[[], ModelEmbeddings], *, replace: bool = False) -> Write:
+def building(path: Path | Address, load: Callable[[], ModelEmbeddings], *, replace: bool = False) -> Write:
     """Return what builds an index; one that is there is replaced only if asked to, once the new one is complete.
 
     Args:
-        path: The index's folder.
+        path: Where the index is to be.
         load: Loads the embedding model, in the job's thread.
         replace: Whether there may be an index already.
     """
@@ -31,7 +32,8 @@ def building(path: Path, load: Callable[[], ModelEmbeddings], *, replace: bool =
         try:
             index = build_index(path, documents, watched(load(), watch), replace=replace)
         except BaseException:
-            discard_unfinished(path)
+            if isinstance(path, Path):  # a server goes on with it when it is begun again
+                discard_unfinished(path)
             raise
         added = int(index.snapshot.manifest["documents"])
         return Changes(added=added, skipped=len(documents) - added)

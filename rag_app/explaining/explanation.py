@@ -194,7 +194,11 @@ def _dense(question: str, passage: Document, index: Index, stages: Mapping[str, 
 def _cosine_by_word(question: str, passage: Document, index: Index) -> list[float]:
     """Return what each word of a question adds to the cosine of a static model: the vector is the sum of its tokens."""
     embeddings, store = index.embeddings, index.snapshot.store
-    if not isinstance(embeddings, StaticEmbeddings) or passage.id not in store.documents:
+    if not isinstance(embeddings, StaticEmbeddings):
+        return []
+    try:
+        vector = store.vectors([str(passage.id)])[0]
+    except KeyError:  # deleted since
         return []
     model = embeddings.token_vectors
     text = normalise_question(question)
@@ -203,7 +207,7 @@ def _cosine_by_word(question: str, passage: Document, index: Index) -> list[floa
     tokens = np.array([id_ for id_, *_ in known if id_ != model.unknown], np.int64)
     vectors = model.weights[tokens, None] * model.vectors[model.rows[tokens]].astype(np.float32)
     length = float(np.linalg.norm(vectors.sum(axis=0)))
-    products = vectors @ store.vectors([str(passage.id)])[0] / (length or 1.0)
+    products = vectors @ vector / (length or 1.0)
     added = [0.0] * len(text.split())
     for product, (_, start, end) in zip(products, (one for one in known if one[0] != model.unknown), strict=True):
         first = start + len(text[start:end]) - len(text[start:end].lstrip())

@@ -6,6 +6,7 @@ import streamlit as st
 from langchain_core.documents import Document
 
 from rag_app.index import Index
+from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.words import language, say
 from rag_app.rendering.sources import best_quote, headline, origin_html, quote_spans
 from rag_app.rendering.text import escape_markdown
@@ -36,14 +37,17 @@ def _show(source: Document, index: Index | None) -> None:
     best = spans[best_quote(source)] if spans else (0, 0)
     try:
         article = _article(source, index)
-    except KeyError:
+    except (KeyError, *ERRORS) as error:
         article, stretches, quotes, first = source, [], spans, [best]
-        st.warning(
-            say(
-                "이 기사는 이제 색인에 없습니다. 답할 때 쓴 단락만 남아 있어 그것을 보여 줍니다.",
-                "This article has left the index. What is kept, and shown here, is the passage that was used.",
+        if isinstance(error, ERRORS):
+            show_explained(error)
+        else:
+            st.warning(
+                say(
+                    "이 기사는 이제 색인에 없습니다. 답할 때 쓴 단락만 남아 있어 그것을 보여 줍니다.",
+                    "This article has left the index. What is kept, and shown here, is the passage that was used.",
+                )
             )
-        )
         length = say(f"단락 {len(article.page_content):,}자", f"passage of {len(article.page_content):,} characters")
     else:
         stretches, quotes, first = (

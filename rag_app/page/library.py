@@ -13,10 +13,12 @@ from rag_app.generations import MANIFEST, is_index
 from rag_app.page.corpus.jobs import jobs
 from rag_app.page.powers import shown_model
 from rag_app.page.problems import ERRORS, explain, show_error
+from rag_app.page.servers import last_manifest
 from rag_app.page.views import CARRIED
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
+from rag_app.stores.address import Address
 
 _CHOICE = "index"  # also its name in the address
 _OPENED = "index in the address looked up"
@@ -28,17 +30,17 @@ def indexes_folder(settings: Settings) -> Path:
     return settings.home / "indexes"
 
 
-def known_indexes(settings: Settings) -> dict[str, Path]:
-    """Return the folders of all indexes by their names: the one that was set first, then those that the page built."""
+def known_indexes(settings: Settings) -> dict[str, Path | Address]:
+    """Return the places of all indexes by their names: the one that was set first, then those that the page built."""
     try:
         built = sorted(path for path in indexes_folder(settings).glob("[!.]*") if is_index(path))
     except OSError:  # a home that cannot be read holds none that could be; who wants to keep something there is told
         built = []
-    first = {settings.index.name.lstrip(".") or "index": settings.index}
+    first: dict[str, Path | Address] = {settings.index.name.lstrip(".") or "index": settings.index}
     return first | {path.name: path for path in built if path.name not in first}
 
 
-def choose_index(settings: Settings) -> Path:
+def choose_index(settings: Settings) -> Path | Address:
     """Let the visitor choose an index; the choice stands in the address, so that a reload keeps it."""
     indexes = known_indexes(settings)
     carried = st.session_state.pop(CARRIED, None)
@@ -50,7 +52,7 @@ def choose_index(settings: Settings) -> Path:
         st.session_state[_CHOICE] = carried
     name = st.selectbox(say("색인", "Index"), list(indexes), key=_CHOICE, bind="query-params")
     _tell_if_unknown(asked, name, indexes)
-    if counts := _counts(indexes[name]):
+    if counts := _counts(indexes[name], settings):
         st.caption(say(f"기사 {counts['documents']:,}건", f"{counts['documents']:,} articles"))
     return indexes[name]
 
@@ -78,14 +80,14 @@ def new_folder(name: str, settings: Settings) -> Path:
     return folder
 
 
-def choose(path: Path, settings: Settings) -> None:
+def choose(path: Path | Address, settings: Settings) -> None:
     """Choose an index from now on; for the callback of a button, as its selector must not have been drawn yet."""
-    names = {folder: name for name, folder in known_indexes(settings).items()}
+    names = {place: name for name, place in known_indexes(settings).items()}
     if path in names:
         st.session_state[_CHOICE] = names[path]
 
 
-def show_indexes(current: Path, settings: Settings) -> None:
+def show_indexes(current: Path | Address, settings: Settings) -> None:
     """List the indexes; open, rename or delete one."""
     if notice := st.session_state.pop(_NOTICE, None):
         st.success(notice)
@@ -98,27 +100,40 @@ def show_indexes(current: Path, settings: Settings) -> None:
             "New indexes are made under Upload. The index that RAG_INDEX names is neither renamed nor deleted here.",
         )
     )
+    if isinstance(settings.index, Address):
+        st.caption(
+            say(
+                "서버에 있는 색인은 다른 프로그램도 그 이름으로 찾습니다. 이름을 바꾸거나 지우려면 서버에서 하세요.",
+                "Other programs look for an index on a server by its name. Rename or delete it on the server.",
+            )
+        )
 
 
-def _show_index(name: str, path: Path, current: Path, settings: Settings) -> None:
+def _show_index(name: str, path: Path | Address, current: Path | Address, settings: Settings) -> None:
     shown = f"**{escape_markdown(name)}**"
     if path == current:
         shown += say(" · 지금 쓰는 색인", " · in use")
     st.markdown(shown)
-    if counts := _counts(path):
-        built = datetime.fromtimestamp((path / MANIFEST).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
-        details = say(
-            f"기사 {counts['documents']:,}건 · 단락 {counts['passages']:,}개 · {_size(path)} · {built}",
-            f"{counts['documents']:,} articles · {counts['passages']:,} passages · {_size(path)} · {built}",
-        )
-        st.caption(f"{details} · {escape_markdown(shown_model(counts['model'], settings))}")
+    if counts := _counts(path, settings):
+        details = [
+            say(f"기사 {counts['documents']:,}건", f"{counts['documents']:,} articles"),
+            say(f"단락 {counts['passages']:,}개", f"{counts['passages']:,} passages"),
+        ]
+        if isinstance(path, Path):
+            built = datetime.fromtimestamp((path / MANIFEST).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+            details += [_size(path), built]
+        else:
+            details.append(say("서버에 있음", "on a server"))
+        st.caption(" · ".join([*details, escape_markdown(shown_model(counts["model"], settings))]))
+    elif isinstance(path, Address):
+        st.caption(say("서버에 있음", "on a server"))
     else:
         st.caption(say("아직 비어 있습니다.", "Still empty."))
     busy = jobs().is_busy(path)
     with st.container(horizontal=True):
         if path != current:
             st.button(say("쓰기", "Use"), key=f"use {name}", on_click=choose, args=(path, settings))
-        if path.parent != indexes_folder(settings):
+        if not isinstance(path, Path) or path.parent != indexes_folder(settings):
             return
         with st.popover(say("이름 바꾸기", "Rename"), disabled=busy, key=f"renaming {name}"):
             key = f"new name of {name}"
@@ -183,10 +198,16 @@ def _try(path: Path, work: Callable[[], str]) -> None:
         st.session_state[f"problem {path.name}"] = (explain(error), str(error))
 
 
-def _counts(path: Path) -> dict[str, Any]:
-    """Return what the manifest of an index says of its size and model; empty if there is none that can be read."""
+def _counts(path: Path | Address, settings: Settings) -> dict[str, Any]:
+    """Return what the manifest of an index says of its size and model; empty if there is none that can be read.
+
+    A server is not asked: it says what it said last.
+    """
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        if isinstance(path, Address):
+            manifest = last_manifest(path, settings.backend)
+        else:
+            manifest = json.loads((path / MANIFEST).read_bytes())
         return {
             **{key: int(manifest[key]) for key in ("documents", "passages")},
             "model": str(manifest["model"]["name"]),

@@ -11,17 +11,22 @@ from rag_app.generations import MANIFEST
 from rag_app.index import build_index
 from rag_app.observability.logs import set_up_logging
 from rag_app.observability.tracing import capture_content
+from rag_app.page.corpus.jobs import jobs
 from rag_app.page.corpus.view import show_first_upload
 from rag_app.page.frame import show_navigation, show_title
 from rag_app.page.home import keep_private
+from rag_app.page.kept import NotYetError
 from rag_app.page.library import choose_index
 from rag_app.page.powers import are_guests, shown_path
 from rag_app.page.problems import ERRORS, show_error, show_explained
 from rag_app.page.resources import current_index, embedding_model
+from rag_app.page.servers import NoIndexError, opening
 from rag_app.page.views import View
 from rag_app.page.visitor import show_who
+from rag_app.page.waiting import explain_server, wait_for
 from rag_app.page.words import say
 from rag_app.settings import Settings, load_settings
+from rag_app.stores.address import Address
 
 _log = logging.getLogger(__name__)
 
@@ -44,9 +49,11 @@ def _show(view: View, settings: Settings) -> None:
     with st.sidebar:
         path = choose_index(settings)
         show_who(settings)
+    if isinstance(path, Address):
+        _show_on_server(view, path, settings)
+        return
     if not (path / MANIFEST).is_file():
-        _offer_sample(path, settings)
-        show_first_upload(path, settings)
+        _offer_first(path, settings)
         return
     try:
         index = current_index(path, settings.backend)
@@ -56,7 +63,23 @@ def _show(view: View, settings: Settings) -> None:
     view.show(index, settings)
 
 
-def _offer_sample(path: Path, settings: Settings) -> None:
+def _show_on_server(view: View, address: Address, settings: Settings) -> None:
+    try:
+        view.show(current_index(address, settings.backend), settings)
+    except NotYetError as waiting:
+        wait_for(waiting, say("서버의 답을 기다리는 중입니다…", "Waiting for the server…"))
+    except NoIndexError:
+        _offer_first(address, settings)
+    except ERRORS as error:  # also what a view asked of it
+        explain_server(address, error, opening(address, settings.backend), settings)
+
+
+def _offer_first(path: Path | Address, settings: Settings) -> None:
+    _offer_sample(path, settings)
+    show_first_upload(path, settings)
+
+
+def _offer_sample(path: Path | Address, settings: Settings) -> None:
     shown = shown_path(path, settings)
     st.info(
         say(
@@ -74,6 +97,7 @@ def _offer_sample(path: Path, settings: Settings) -> None:
     try:
         with st.spinner(say("예제 뉴스로 색인을 만드는 중입니다…", "Indexing the sample news…")):
             build_index(path, sample_documents(), embedding_model(settings.model, settings.backend))
+            jobs().note_write(path)
     except ERRORS as error:
         show_explained(error)
         return

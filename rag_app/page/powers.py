@@ -8,9 +8,13 @@ import streamlit as st
 
 from rag_app.observability.secret_words import without_secrets
 from rag_app.settings import Settings, load_settings
+from rag_app.stores.address import Address, index_place
 
 # Not of an address: what stands before a path of the machine is neither a letter nor a colon nor another slash.
 _FOLDERS = re.compile(r"(?<![\w:/.~])(?:~|[A-Za-z]:(?=\\))?[/\\](?:[^/\\\n'\"`:;,<>|]+[/\\])+")
+
+_SERVERS = re.compile(r"\b(?!https?:)[a-z][\w+.-]*://[^\s'\"`<>]+")
+_NUMBERS = r"\[?(?:\d{1,3}(?:\.\d{1,3}){3}|(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4})\]?(?::\d+)?"  # of a host
 
 
 def are_guests(settings: Settings) -> bool:
@@ -32,9 +36,17 @@ def asks_to_log_in() -> bool:
         return True
 
 
-def shown_path(path: Path, settings: Settings) -> str:
-    """Return a path as visitors may see it: to guests its last part."""
+def shown_path(path: Path | Address, settings: Settings) -> str:
+    """Return where something is as visitors may see it: to guests its last part, to nobody a server's password."""
     return path.name if are_guests(settings) else str(path)
+
+
+def shown_place(place: str, settings: Settings) -> str:
+    """Return the place of an index that was noted as text, as visitors may see it; see `shown_path`."""
+    try:
+        return shown_path(index_place(place), settings)
+    except ValueError:  # of another version
+        return place.rpartition("/")[2]
 
 
 def shown_model(name: str, settings: Settings) -> str:
@@ -44,13 +56,27 @@ def shown_model(name: str, settings: Settings) -> str:
 
 
 def without_folders(text: str) -> str:
-    """Return what an error says as visitors may see it: without keys, and to guests files by their names alone."""
+    """Return what an error says as visitors may see it: without keys, to guests files by their names alone."""
     text = without_secrets(text)
     try:
         guests = are_guests(load_settings())
     except ValueError:
         guests = not _listens_here_alone()
-    return _FOLDERS.sub("", text) if guests else text
+    return _FOLDERS.sub("", _without_servers(text)) if guests else text
+
+
+def _without_servers(text: str) -> str:
+    """Return a text without what it says of servers that indexes live on: addresses, and host, user and port."""
+    text = _SERVERS.sub(lambda address: address[0].partition("?")[0].rpartition("/")[2], text)
+    try:
+        index = load_settings().index
+    except ValueError:
+        return text
+    if not isinstance(index, Address):
+        return text
+    # Libraries tell the host in words of their own, and what its name was resolved to.
+    names = "|".join(re.escape(name) for name in (index.host, index.user) if name)
+    return re.sub(rf"(?i){_NUMBERS}|(?<!\w)(?:{names})(?!\w)(?::\d+)?|\bport \d+|:{index.port or 0}\b", "…", text)
 
 
 def _listens_here_alone() -> bool:

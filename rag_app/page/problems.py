@@ -47,6 +47,12 @@ REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (
         ),
     ),
     (
+        TimeoutError,
+        Remedy(
+            "제때 답이 오지 않았습니다. 잠시 뒤 다시 해 보세요.", "There was no answer in time. Try again in a moment."
+        ),
+    ),
+    (
         FileNotFoundError,
         Remedy(
             "파일이나 폴더를 찾지 못했습니다. 이름을 확인하세요.", "There is no such file or folder. Check its name."

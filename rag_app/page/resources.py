@@ -14,7 +14,10 @@ from rag_app.files.dates import iso_day
 from rag_app.filters import matching_ids
 from rag_app.index import Index, open_index
 from rag_app.models import Backend, serving_backend
+from rag_app.page.servers import ask_beside, server_index
+from rag_app.server_index import ServerIndex
 from rag_app.settings import load_settings
+from rag_app.stores.address import Address
 
 
 class Facets(NamedTuple):
@@ -33,13 +36,19 @@ class Facets(NamedTuple):
     fictional: bool
 
 
-def current_index(path: Path, backend: Backend | None) -> Index:
-    """Return an index, as it was last committed.
+NO_FACETS = Facets([], [], [], fictional=False)
+"""Until a server has told."""
+
+
+def current_index(path: Path | Address, backend: Backend | None) -> Index:
+    """Return an index, as it was last committed; one on a server as `rag_app.page.servers.server_index` does.
 
     Raises:
         FileNotFoundError: There is none.
         ValueError: It is damaged.
     """
+    if isinstance(path, Address):
+        return server_index(path, backend)
     index = _opened_index(path, backend)
     try:
         index.refresh()
@@ -71,14 +80,30 @@ def chat_model(name: str) -> BaseChatModel:
     return load_chat_model(name, **load_settings().chat_options(name, by_visitor=True))
 
 
+def version(index: Index) -> str:
+    """Return what tells one version of an index from others; on a server, as far as its counts do."""
+    manifest = index.snapshot.manifest
+    return str(manifest.get("generation") or f"{manifest['documents']} {manifest['passages']}")
+
+
 def facets(index: Index) -> Facets:
-    """Return what one can choose from in an index, found once for each of its versions."""
+    """Return what one can choose from in an index, found once for each of its versions.
+
+    Raises:
+        NotYetError: It is on a server that has not told yet.
+    """
+    if isinstance(index, ServerIndex):
+        return ask_beside(index, "facets", _find_facets)
     return _facets(index.snapshot.manifest, index)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _facets(manifest: dict[str, Any], _index: Index) -> Facets:
-    store = _index.snapshot.store  # its manifest names every file's checksum
+    return _find_facets(_index)  # its manifest names every file's checksum
+
+
+def _find_facets(index: Index) -> Facets:
+    store = index.snapshot.store
     days = {day for text in store.values("date") if (day := iso_day(text))}
     sections, outlets = ([name for name in store.values(key) if name] for key in ("section", "source"))
     return Facets(sections, outlets, sorted(days), bool(matching_ids(store.documents, {"fictional": True})))

@@ -1,5 +1,6 @@
 """What one could ask first, for each index."""
 
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -8,6 +9,8 @@ from rag_app.conversations.suggestions import recent_articles, suggest
 from rag_app.data import load_retrieval_data
 from rag_app.index import Index
 from rag_app.korean import analyzer
+from rag_app.page.servers import ask_beside
+from rag_app.server_index import ServerIndex
 
 COUNT = 4
 """How many questions are suggested."""
@@ -20,13 +23,22 @@ def suggestions(index: Index, *, close: bool = True) -> list[str]:
         index: It.
         close: Of the sample's questions take those that are worded as the articles are; otherwise such as are in words
             of their own, which tell systems apart.
+
+    Raises:
+        NotYetError: It is on a server that has not told yet.
     """
+    if isinstance(index, ServerIndex):
+        return ask_beside(index, f"suggestions {close}", partial(_find_suggestions, close=close))
     return _suggestions(index.snapshot.manifest, close, index)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _suggestions(manifest: dict[str, Any], close: bool, _index: Index) -> list[str]:
-    return _of_sample(_index, close) or suggest(recent_articles(_index.snapshot.store), analyzer(), COUNT)
+    return _find_suggestions(_index, close)
+
+
+def _find_suggestions(index: Index, close: bool) -> list[str]:
+    return _of_sample(index, close) or suggest(recent_articles(index.snapshot.store), analyzer(), COUNT)
 
 
 def _of_sample(index: Index, close: bool) -> list[str]:

@@ -132,7 +132,8 @@ def _ask_models(order: Order, settings: Settings) -> Order:
             placeholder=say("비우면 재순위 없이", "empty for none"),
             help=say("`+rerank`가 붙은 방식이 쓰는 모델입니다.", "What the systems with `+rerank` read again with."),
         )
-        known = {index_label(name): path for name, path in known_indexes(settings).items()}
+        # Not those on servers: the address with its password would stand in the command and in the report.
+        known = {index_label(n): path for n, path in known_indexes(settings).items() if isinstance(path, Path)}
         indexes = st.multiselect(
             say("내 색인도 재기", "Measure own indexes"),
             list(known),

@@ -12,6 +12,7 @@ from rag_app.benchmark.order import index_label
 from rag_app.benchmark.passages import PassageReader
 from rag_app.benchmark.questions import Asked, AskedQuestions, Found, read_questions, went_wrong
 from rag_app.benchmark.runs import Run
+from rag_app.corpus.catalogue import holds_articles
 from rag_app.corpus.index_folders import new_index_folder
 from rag_app.corpus.indexing_job import IndexingJob, SourceFile
 from rag_app.corpus.indexing_writes import building
@@ -28,7 +29,9 @@ from rag_app.page.system_names import system_name, system_words
 from rag_app.page.views import hand_over, open_view
 from rag_app.page.words import rank_words, say
 from rag_app.rendering.text import shortened
+from rag_app.server_index import ServerIndex
 from rag_app.settings import Settings
+from rag_app.stores.address import Address
 
 PAGE = 10
 """How many questions are shown at first, and how many more at a time."""
@@ -165,7 +168,6 @@ def _offer_index(run: Run, index: Index, settings: Settings) -> str | None:
     try:
         with st.spinner(say("자료를 읽는 중입니다…", "Reading the data…")):
             ids = _corpus_ids(run.order.data, _changed(run.order.data))
-        holder = _holder(ids, index, settings)
     except ERRORS as error:
         show_error(
             say(
@@ -175,8 +177,12 @@ def _offer_index(run: Run, index: Index, settings: Settings) -> str | None:
             run.without_paths(str(error)),
         )
         return None
-    if holder is not None:
-        return holder
+    try:
+        if holder := _holder(ids, index, settings):
+            return holder
+    except ERRORS as error:
+        show_explained(error)
+        return None
     st.info(
         say(
             f"질문을 채팅이나 비교에서 열려면 이 자료의 기사 {len(ids):,}건이 든 색인이 있어야 합니다.",
@@ -220,18 +226,28 @@ def _corpus_folder(run: Run, settings: Settings) -> Path:
 def _holder(ids: frozenset[str], index: Index, settings: Settings) -> str | None:
     """Return the name of an index that holds these documents: the current one, or one of exactly as many."""
     for name, path in known_indexes(settings).items():
-        if path.absolute() == index.path.absolute() and _holds(index.snapshot.manifest, ids, index):
+        if _same(path, index.path) and _holds(index.snapshot.manifest, ids, index):
             return name
     for name, path in known_indexes(settings).items():
-        if is_index(path) and read_manifest(path, format=FORMATS).get("documents") == len(ids):
+        if (
+            isinstance(path, Path)
+            and is_index(path)
+            and read_manifest(path, format=FORMATS).get("documents") == len(ids)
+        ):
             other = current_index(path, settings.backend)
             if _holds(other.snapshot.manifest, ids, other):
                 return name
     return None
 
 
-@st.cache_resource(show_spinner=False, max_entries=20)
+def _same(path: Path | Address, other: Path | Address) -> bool:
+    return path == other or (isinstance(path, Path) and isinstance(other, Path) and path.absolute() == other.absolute())
+
+
+@st.cache_resource(show_spinner=False, max_entries=20, ttl=60)
 def _holds(manifest: dict[str, Any], ids: frozenset[str], _index: Index) -> bool:
+    if isinstance(_index, ServerIndex):
+        return len(ids) <= manifest["documents"] and holds_articles(_index.snapshot.store, ids)
     return ids <= _index.document_ids()
 
 

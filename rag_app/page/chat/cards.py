@@ -11,6 +11,7 @@ from rag_app.evidence import MIN_EVIDENCE, missing_words
 from rag_app.index import Index
 from rag_app.page.article import open_article
 from rag_app.page.compare.why import show_why
+from rag_app.page.library import known_indexes
 from rag_app.page.problems import ERRORS, show_explained
 from rag_app.page.resources import current_index
 from rag_app.page.words import language, say
@@ -18,6 +19,7 @@ from rag_app.rendering.answer import cited_numbers, source_id
 from rag_app.rendering.refusal import refusal_html
 from rag_app.rendering.sources import preview_html, source_html
 from rag_app.settings import load_settings
+from rag_app.stores.address import Address, index_place
 
 NEAREST = 3
 """How many of the nearest articles are in sight where none answers the question."""
@@ -118,10 +120,20 @@ def _small_button(label: str, icon: str, key: str) -> bool:
 
 
 def _index_of(turn: Turn, index: Index) -> Index:
-    """Return the index that a turn asked, which need not be the one in sight."""
-    if turn.index and Path(turn.index) != index.path:
-        return current_index(Path(turn.index), load_settings().backend)
-    return index
+    """Return the index that a turn asked, which need not be the one in sight.
+
+    Raises:
+        FileNotFoundError: It is not there any more, or on a server that this page does not serve.
+    """
+    if turn.index in ("", str(index.path)):
+        return index
+    settings = load_settings()
+    # As text an address lacks the password; and what was noted is not to lead the page to any server.
+    places = {str(known): known for known in known_indexes(settings).values()}
+    place = places.get(turn.index, index_place(turn.index))
+    if isinstance(place, Address) and turn.index not in places:
+        raise FileNotFoundError(f"This page does not serve {place.name}")
+    return current_index(place, settings.backend)
 
 
 def _key(turn: Turn, document: Document, kind: str) -> str:

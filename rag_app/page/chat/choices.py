@@ -1,5 +1,6 @@
 """What a visitor sets: how the answer is made, where it is searched for, what reads again what was found."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
@@ -69,7 +70,7 @@ def choose(index: Index, facets: Facets, settings: Settings) -> Choices:
         )
         + say("임베딩", "Embeddings")
         + f" {escape_markdown(shown_model(str(manifest['model']['name']), settings))}  \n"
-        + say("위치", "Folder")
+        + (say("위치", "Folder") if isinstance(index.path, Path) else say("위치", "Server"))
         + f" {escape_markdown(shown_path(index.path, settings))}"
     )
     return Choices(sources, candidates, reranker, scope, chat_model, collapse)

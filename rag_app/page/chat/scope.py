@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import streamlit as st
@@ -9,8 +10,11 @@ import streamlit as st
 from rag_app.corpus.catalogue import count_articles
 from rag_app.filters import Filter
 from rag_app.index import Index
-from rag_app.page.resources import Facets
+from rag_app.page.resources import Facets, version
+from rag_app.page.servers import ask_beside
+from rag_app.page.waiting import when_told
 from rag_app.page.words import say
+from rag_app.server_index import ServerIndex
 
 _PRESETS = (7, 30)  # days up to the newest article
 
@@ -107,8 +111,10 @@ def _set(key: str, value: Any) -> None:
 
 
 def _show_left(index: Index, scope: Scope, keys: Sequence[str]) -> None:
-    left = _count(str(index.path), index.snapshot.manifest["generation"], scope, index)
-    if left:
+    left = when_told(partial(_left, index, scope), say("기사를 세는 중입니다…", "Counting the articles…"))
+    if left is None:
+        pass
+    elif left:
         st.caption(say(f"이 범위의 기사 {left:,}건에서 찾습니다.", f"{left:,} articles are searched."))
     else:
         st.warning(say("이 범위에는 기사가 없습니다. 범위를 넓혀 보세요.", "No article is left. Widen the range."))
@@ -120,9 +126,19 @@ def _show_left(index: Index, scope: Scope, keys: Sequence[str]) -> None:
     )
 
 
+def _left(index: Index, scope: Scope) -> int:
+    if isinstance(index, ServerIndex):
+        return ask_beside(index, f"count {scope.filter}", partial(_find_left, scope=scope))
+    return _count(str(index.path), version(index), scope, index)
+
+
 @st.cache_data(show_spinner=False, max_entries=200)
-def _count(path: str, generation: int, scope: Scope, _index: Index) -> int:
-    return count_articles(_index.snapshot.store, scope.filter or {})
+def _count(path: str, version: str, scope: Scope, _index: Index) -> int:
+    return _find_left(_index, scope)
+
+
+def _find_left(index: Index, scope: Scope) -> int:
+    return count_articles(index.snapshot.store, scope.filter or {})
 
 
 def _reset(keys: Sequence[str]) -> None:

@@ -25,18 +25,17 @@ from rag_app.page.chat.history import Current, answers
 from rag_app.page.feedback.thumbs import right_article, show_thumbs
 from rag_app.page.frame import ask_box
 from rag_app.page.limits import QUESTION_CHARS, LimitError, check_question
-from rag_app.page.powers import shown_path
+from rag_app.page.powers import shown_place
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.suggestions import suggestions
 from rag_app.page.views import HANDED_OVER, hand_over, open_view
+from rag_app.page.waiting import PATIENCE, when_told
 from rag_app.page.words import language, say
 from rag_app.rendering.answer import answer_markdown
 from rag_app.rendering.text import escape_markdown, shortened
 from rag_app.retrieval import build_retriever
 from rag_app.settings import Settings, load_settings
 
-PATIENCE = 4
-"""Seconds after which one who waits is told for how long."""
 _SEARCHED = 200  # characters of the question searched for that are shown
 _LOOK = 0.2  # seconds between two looks at an answer that is on its way
 _ASKED, _EDITED, _DRAWN = "asked", "edited", "drawn turns"
@@ -58,9 +57,10 @@ def show_chat(index: Index, settings: Settings) -> None:
         state = history.current(store)
     typed = ask_box()
     question = typed or pending or st.session_state.pop(_ASKED, None)
-    facets = resources.facets(index)
     with st.sidebar:
         listed = st.container()
+        looking = say("분야와 날짜를 알아보는 중입니다…", "Looking up sections and dates…")
+        facets = when_told(partial(resources.facets, index), looking) or resources.NO_FACETS
         choices = choose(index, facets, settings)
     problem = _problem_with(question)
     if question is not None and not problem:
@@ -85,7 +85,8 @@ def show_chat(index: Index, settings: Settings) -> None:
     if running:
         _watch(running, index, below=2 * max(0, drawn - len(state.turns)))
     elif not state.turns:
-        _suggest(suggestions(index))
+        finding = say("물어볼 만한 것을 찾는 중입니다…", "Looking for what one could ask…")
+        _suggest(when_told(partial(suggestions, index), finding) or [])
 
 
 def _problem_with(question: str | None) -> str:
@@ -278,7 +279,7 @@ def _show_search(turn: Turn, index: Index | None = None) -> None:
     if turn.filtered:
         st.caption(f"{say('찾은 범위', 'Searched in')}: {escape_markdown(turn.filtered)}")
     if index is not None and turn.index not in ("", str(index.path)):
-        name = escape_markdown(shown_path(Path(turn.index), load_settings()))
+        name = escape_markdown(shown_place(turn.index, load_settings()))
         st.caption(f"{say('찾은 색인', 'Searched index')}: {name}")
 
 

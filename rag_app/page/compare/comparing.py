@@ -53,6 +53,7 @@ class Comparing:
     Attributes:
         share: How much is done, 0 to 1.
         asking: The systems are being asked; before, models may have to be loaded.
+        told: It failed, and somebody has heard of it.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Comparing:
     ) -> None:
         self.share = 0.0
         self.asking = False
+        self.told = False
         self._question = question
         self._systems = systems
         self._reranker = reranker
@@ -86,6 +88,7 @@ class Comparing:
             Exception: What went wrong.
         """
         if self._result is None:
+            self.told = True
             raise self._error or RuntimeError("The comparison has not ended.")
         return self._result
 
@@ -131,6 +134,8 @@ def compare(
 ) -> Comparing:
     """Return the comparison of a question, begun when it is first asked for; later calls find the same one.
 
+    One that failed is found until somebody has heard of it: a server that was lost may be back.
+
     Args:
         question: Normalised, not empty.
         systems: See `Comparing`, as for the following.
@@ -140,7 +145,15 @@ def compare(
     """
     versions = [(system, str(index.path), index.snapshot.manifest) for system, index in systems]
     key = [question, versions, reranker, settings.k, number]
-    return _comparing(key, lambda: Comparing(question, systems, reranker, settings))
+
+    def begin() -> Comparing:
+        return Comparing(question, systems, reranker, settings)
+
+    comparing = _comparing(key, begin)
+    if comparing.told:
+        _comparing.clear(key, begin)
+        comparing = _comparing(key, begin)
+    return comparing
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

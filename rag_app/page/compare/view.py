@@ -1,6 +1,7 @@
 """Several systems answer one question side by side: what the tutorial measures, seen on one question."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -18,12 +19,15 @@ from rag_app.page.library import known_indexes
 from rag_app.page.limits import QUESTION_CHARS, check_question
 from rag_app.page.powers import are_guests
 from rag_app.page.problems import ERRORS, show_explained
+from rag_app.page.servers import last_manifest
 from rag_app.page.suggestions import suggestions
 from rag_app.page.system_names import system_name, system_words
 from rag_app.page.views import HANDED_OVER
+from rag_app.page.waiting import when_told
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings, name_or_none
+from rag_app.stores.address import Address
 
 MOST = 3
 """How many systems are compared at once: more columns could not be read."""
@@ -80,9 +84,12 @@ def _take_question() -> None:
     st.session_state.setdefault(_TEXT, st.session_state.get(_NOW))
 
 
-def _ask(current: str, indexes: Mapping[str, Path], settings: Settings) -> tuple[str | None, list[System], str | None]:
+def _ask(
+    current: str, indexes: Mapping[str, Path | Address], settings: Settings
+) -> tuple[str | None, list[System], str | None]:
     """Show the form; return the question, the systems and the reranker's name that were last sent."""
-    models = _models(tuple(indexes.items()))
+    models = _models(tuple((name, path) for name, path in indexes.items() if isinstance(path, Path)))
+    models |= _models_on_servers(indexes, settings)
     choices = [System(name, kind) for name in (current, *(n for n in indexes if n != current)) for kind in KINDS]
     usual = [System(current, kind) for kind in (["base", "hybrid", RERANKED] if settings.reranker else [*KINDS][:3])]
     which, by = f"compare systems {current}", "compare reranker"
@@ -141,6 +148,13 @@ def _models(indexes: tuple[tuple[str, Path], ...]) -> dict[str, str]:
     return names
 
 
+def _models_on_servers(indexes: Mapping[str, Path | Address], settings: Settings) -> dict[str, str]:
+    """Return the same of indexes on servers, as far as these have told: they are not asked."""
+    on_servers = {name: place for name, place in indexes.items() if isinstance(place, Address)}
+    told = {name: last_manifest(place, settings.backend) for name, place in on_servers.items()}
+    return {name: PurePath(str(manifest["model"]["name"])).name for name, manifest in told.items() if manifest}
+
+
 def _long_name(system: System, current: str, models: Mapping[str, str]) -> str:
     model = models.get(system.index_name, "?")
     parts = [system_name(system.kind)]
@@ -156,13 +170,14 @@ def _short_name(system: System, current: str) -> str:
     return name if system.index_name == current else f"{name} · {system.index_name}"
 
 
-def _open(path: Path, settings: Settings) -> Index:
+def _open(path: Path | Address, settings: Settings) -> Index:
     with st.spinner(say("색인을 여는 중입니다…", "Opening the index…")):
         return resources.current_index(path, settings.backend)
 
 
 def _suggest(index: Index) -> None:
-    questions = suggestions(index, close=False)
+    finding = say("물어볼 만한 것을 찾는 중입니다…", "Looking for what one could ask…")
+    questions = when_told(partial(suggestions, index, close=False), finding)
     if not questions:
         st.caption(say("질문을 적고 비교하기를 누르세요.", "Type a question and press Compare."))
         return

@@ -1,38 +1,86 @@
 """The articles of an index: searched, opened, deleted."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
 from rag_app.corpus.catalogue import ArticleRow, find_articles, list_articles
+from rag_app.corpus.overview import Overview, summarise
 from rag_app.index import Index
 from rag_app.page.article import open_article
 from rag_app.page.corpus.jobs import jobs
 from rag_app.page.problems import ERRORS, show_explained
+from rag_app.page.resources import version
+from rag_app.page.servers import ask_beside
+from rag_app.page.waiting import when_told
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
+from rag_app.server_index import ServerIndex
 
 PAGE = 50
+LISTED = 100_000
+"""The most passages of an index on a server that are all read for the list of its articles and their overview."""
 NAMED = 10
 """How many titles a question names before it deletes them."""
 _FIRST = "articles page"
 
 
-def article_rows(index: Index) -> list[ArticleRow]:
-    """Return the articles of an index, listed once for each of its versions."""
-    return _rows(index.snapshot.manifest, index)
+class Catalogue(NamedTuple):
+    """The articles of an index, and what they are in figures."""
+
+    rows: list[ArticleRow]
+    overview: Overview
+
+
+def catalogue(index: Index) -> Catalogue:
+    """Return the articles of an index, listed once for each of its versions.
+
+    Raises:
+        NotYetError: It is on a server that has not told yet.
+    """
+    if isinstance(index, ServerIndex):
+        return ask_beside(index, "articles", _list)
+    return _catalogue(index.snapshot.manifest, index)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def _rows(manifest: dict[str, Any], _index: Index) -> list[ArticleRow]:
+def _catalogue(manifest: dict[str, Any], _index: Index) -> Catalogue:
     with st.spinner(say("기사 목록을 만드는 중입니다…", "Listing the articles…")):
-        return list_articles(_index.snapshot.store)
+        return _list(_index)
+
+
+def _list(index: Index) -> Catalogue:
+    rows = list_articles(index.snapshot.store)
+    return Catalogue(rows, summarise(rows))
+
+
+def catalogue_when_told(index: Index) -> Catalogue | None:
+    """Return the articles of an index; None where there is none yet, or would be too many, having said so."""
+    passages = index.snapshot.manifest["passages"]
+    if isinstance(index, ServerIndex) and passages > LISTED:
+        st.info(
+            say(
+                f"이 색인에는 단락이 {passages:,}개 있습니다. 서버에 있는 색인은 단락 {LISTED:,}개까지만 모두 읽어 "
+                "보여 줍니다. 기사는 ‘대화’에서 질문으로 찾아 읽고, 지울 때는 `rag-app delete`를 쓰세요.",
+                f"This index has {passages:,} passages. Of an index on a server all are read and shown up to "
+                f"{LISTED:,}. Find articles by questions in Chat, and delete them with `rag-app delete`.",
+            )
+        )
+        return None
+    return when_told(partial(catalogue, index), say("기사 목록을 만드는 중입니다…", "Listing the articles…"))
+
+
+def _found(index: Index, words: str, rows: list[ArticleRow]) -> list[ArticleRow]:
+    if isinstance(index, ServerIndex):  # its counts tell no versions apart
+        return find_articles(rows, words)
+    return _found_in_version(index.snapshot.manifest, words, rows)
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _found(manifest: dict[str, Any], words: str, _rows: list[ArticleRow]) -> list[ArticleRow]:
+def _found_in_version(manifest: dict[str, Any], words: str, _rows: list[ArticleRow]) -> list[ArticleRow]:
     return find_articles(_rows, words)
 
 
@@ -43,9 +91,12 @@ def title_of(row: ArticleRow) -> str:
 
 def show_articles(index: Index) -> None:
     """Show the articles in pages, newest first."""
-    rows = article_rows(index)
-    if notice := st.session_state.pop("articles notice", None):
+    if notice := st.session_state.get("articles notice"):
         st.success(notice)
+    if (listed := catalogue_when_told(index)) is None:
+        return
+    st.session_state.pop("articles notice", None)
+    rows = listed.rows
     if not rows:
         st.info(say("이 색인에는 기사가 없습니다. ‘올리기’에서 넣으세요.", "There are no articles. Upload some."))
         return
@@ -56,7 +107,7 @@ def show_articles(index: Index) -> None:
         persist_state="session",
         on_change=_to_first_page,
     )
-    found = _found(index.snapshot.manifest, words, rows)
+    found = _found(index, words, rows)
     if not found:
         st.info(say("맞는 기사가 없습니다. 낱말을 줄여 보세요.", "No article fits. Try fewer words."))
         return
@@ -100,7 +151,7 @@ def _choose_rows(index: Index, rows: Sequence[ArticleRow], place: str) -> list[A
         on_select="rerun",
         selection_mode="multi-row",
         # A table of its own for each version and page: what was ticked must not stand for other articles.
-        key=f"articles {index.path.name} {index.snapshot.manifest['generation']} {place}",
+        key=f"articles {index.path.name} {version(index)} {place} {hash(tuple(row.doc_id for row in rows))}",
         column_config={
             names["title"]: st.column_config.TextColumn(width="large"),
             names["characters"]: st.column_config.NumberColumn(format="localized"),
@@ -147,6 +198,8 @@ def _open(index: Index, row: ArticleRow) -> None:
         open_article(index.article(row.doc_id), index)
     except KeyError:  # deleted meanwhile
         st.rerun()
+    except ERRORS as error:
+        show_explained(error)
 
 
 def _confirm(index: Index, rows: list[ArticleRow]) -> None:
@@ -172,6 +225,7 @@ def _confirm(index: Index, rows: list[ArticleRow]) -> None:
         try:
             with st.spinner(say("지우는 중입니다…", "Deleting…")):
                 changes = index.delete([row.doc_id for row in rows])
+            jobs().note_write(index.path)
         except ERRORS as error:
             show_explained(error)
             return

@@ -15,6 +15,7 @@ from rag_app.page.powers import without_folders
 from rag_app.page.problems import ERRORS, explain, show_error
 from rag_app.page.words import duration_words, say
 from rag_app.rendering.text import escape_markdown
+from rag_app.stores.address import Address
 
 SHOWN = 100
 """The most files that are listed on the page; the table to be downloaded holds all."""
@@ -27,7 +28,7 @@ def jobs() -> Jobs:
     return Jobs()
 
 
-def show_jobs(current: Path, use: Callable[[Path], None], *, details: bool) -> None:
+def show_jobs(current: Path | Address, use: Callable[[Path | Address], None], *, details: bool) -> None:
     """Show all jobs, the one of the current index first.
 
     Args:
@@ -41,12 +42,16 @@ def show_jobs(current: Path, use: Callable[[Path], None], *, details: bool) -> N
 
 
 def show_job(
-    index: Path, use: Callable[[Path], None] | None = None, *, details: bool = True, announce: bool = False
+    index: Path | Address,
+    use: Callable[[Path | Address], None] | None = None,
+    *,
+    details: bool = True,
+    announce: bool = False,
 ) -> None:
     """Show the job of an index if there is one; while it runs, once a second anew.
 
     Args:
-        index: Its folder.
+        index: Where it is.
         use: Chooses it from the next run on, if that is to be offered.
         details: Whether to list the files that could not be read.
         announce: Whether to say how it ended beside the page, because another view will be shown then.
@@ -62,7 +67,7 @@ def show_job(
 
 
 @st.fragment(run_every=_EVERY)
-def _follow(index: Path, announce: bool) -> None:
+def _follow(index: Path | Address, announce: bool) -> None:
     job = jobs().of(index)
     if job is None or not job.running:
         if job is not None and announce:
@@ -75,7 +80,9 @@ def _follow(index: Path, announce: bool) -> None:
         icon=":material/stop:",
         on_click=job.stop,
         disabled=job.stopping,
-        help=say("색인은 시작하기 전 그대로 남습니다.", "The index stays as it was before."),
+        help=say("이미 들어간 기사는 색인에 남습니다.", "Articles that are in already stay in the index.")
+        if job.in_parts
+        else say("색인은 시작하기 전 그대로 남습니다.", "The index stays as it was before."),
     )
 
 
@@ -118,7 +125,7 @@ def _indexing_words(job: IndexingJob) -> str:
     return words + say(f", 약 {left_words} 남음", f", about {left_words} left")
 
 
-def _show_outcome(job: IndexingJob, use: Callable[[Path], None] | None, details: bool) -> None:
+def _show_outcome(job: IndexingJob, use: Callable[[Path | Address], None] | None, details: bool) -> None:
     failed = job.failed_files
     if job.phase == "stopped":
         st.info(_outcome_words(job))
@@ -159,6 +166,11 @@ def _show_outcome(job: IndexingJob, use: Callable[[Path], None] | None, details:
 def _outcome_words(job: IndexingJob) -> str:
     """Return how a job ended, as Markdown."""
     name = escape_markdown(job.index.name.lstrip("."))
+    if job.in_parts and (job.phase == "stopped" or job.error is not None):
+        return say(
+            f"멈췄습니다. {name} 색인에 이미 들어간 기사는 남아 있습니다. 같은 파일을 다시 올리면 나머지만 들어갑니다.",
+            f"Stopped. Articles that are in {name} already stay. Upload the same files again and the rest follows.",
+        )
     if job.phase == "stopped":
         return say(f"멈췄습니다. {name} 색인은 그대로입니다.", f"Stopped. {name} is as it was.")
     if job.error is not None:

@@ -3,16 +3,15 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
 from rag_app.check import check_index
 from rag_app.corpus.index_folders import size_on_disk
-from rag_app.corpus.overview import Bars, Overview, summarise
+from rag_app.corpus.overview import Bars, Overview
 from rag_app.generations import MANIFEST
 from rag_app.index import Index
-from rag_app.page.corpus.article_list import article_rows
+from rag_app.page.corpus.article_list import catalogue_when_told
 from rag_app.page.library import bytes_words
 from rag_app.page.powers import shown_model, shown_path
 from rag_app.page.problems import ERRORS, show_error, show_explained
@@ -23,7 +22,12 @@ from rag_app.settings import Settings
 
 def show_overview(index: Index, settings: Settings) -> None:
     """Show what an index holds, in figures and charts."""
-    overview = _overview(index.snapshot.manifest, index)
+    if listed := catalogue_when_told(index):
+        _show_articles(listed.overview)
+    _show_index(index, settings)
+
+
+def _show_articles(overview: Overview) -> None:
     _show_figures(overview)
     if not overview.articles:
         st.info(say("이 색인에는 기사가 없습니다. ‘올리기’에서 넣으세요.", "There are no articles. Upload some."))
@@ -42,12 +46,6 @@ def show_overview(index: Index, settings: Settings) -> None:
         _show_bars(say("매체별 기사", "Articles by outlet"), overview.outlets, say("매체", "Outlet"), across=True)
         cuts = [("10+" if number == "10" else number, count) for number, count in overview.cuts]
         _show_bars(say("기사별 단락 수", "Passages per article"), cuts, say("단락", "Passages"), across=True)
-    _show_index(index, settings)
-
-
-@st.cache_resource(show_spinner=False, max_entries=4)
-def _overview(manifest: dict[str, Any], _index: Index) -> Overview:
-    return summarise(article_rows(_index))
 
 
 def _show_figures(overview: Overview) -> None:
@@ -92,16 +90,27 @@ def _show_index(index: Index, settings: Settings) -> None:
     manifest = index.snapshot.manifest
     model = shown_model(str(manifest["model"]["name"]), settings)
     st.subheader(say("색인", "Index"), anchor=False)
-    built = datetime.fromtimestamp((index.path / MANIFEST).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+    path, form = index.path, manifest.get("vectors", {})
     lines = [
         (say("임베딩 모델", "Embedding model"), f"{model} ({manifest['model']['dimension']})"),
-        (say("벡터", "Vectors"), str(manifest.get("vectors", {}).get("form", "exact"))),
-        (say("크기", "Size"), bytes_words(size_on_disk(index.path))),
-        (say("마지막으로 바뀐 때", "Last changed"), built),
-        (say("위치", "Folder"), shown_path(index.path, settings)),
+        (say("벡터", "Vectors"), form if isinstance(form, str) else str(form.get("form", "exact"))),
     ]
+    if isinstance(path, Path):
+        built = datetime.fromtimestamp((path / MANIFEST).stat().st_mtime).strftime("%Y-%m-%d %H:%M")
+        lines += [
+            (say("크기", "Size"), bytes_words(size_on_disk(path))),
+            (say("마지막으로 바뀐 때", "Last changed"), built),
+            (say("위치", "Folder"), shown_path(path, settings)),
+        ]
+    else:
+        lines += [
+            (say("기사", "Articles"), f"{manifest['documents']:,}"),
+            (say("단락", "Passages"), f"{manifest['passages']:,}"),
+            (say("위치", "Server"), shown_path(path, settings)),
+        ]
     st.markdown("\n".join(f"- {label}: {escape_markdown(value)}" for label, value in lines))
-    _show_check(index.path, manifest["generation"])
+    if isinstance(path, Path):
+        _show_check(path, manifest["generation"])
 
 
 class _Checks:

@@ -7,6 +7,7 @@ from rag_app.corpus.index_folders import size_on_disk
 from rag_app.corpus.job_registry import Jobs
 from rag_app.page.limits import LimitError
 from rag_app.settings import Settings
+from rag_app.stores.address import Address
 
 FREE_MB = 500
 """How many megabytes of the disk stay free."""
@@ -26,18 +27,19 @@ def check_jobs(jobs: Jobs, settings: Settings) -> None:
         )
 
 
-def check_room(path: Path, size: int, settings: Settings) -> None:
+def check_room(path: Path | Address, size: int, settings: Settings) -> None:
     """Check that there is room for the files of an index, and that the page may build it.
 
     Args:
-        path: Its folder.
+        path: Where it is; how much room a server has, only that knows.
         size: Bytes of the files that are to be indexed.
         settings: Those of the page.
 
     Raises:
         LimitError: There is not, or it would be one too many.
     """
-    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    near = path if isinstance(path, Path) else settings.home
+    existing = next(folder for folder in (near, *near.absolute().parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     if free < size + FREE_MB * 1_000_000:
         raise LimitError(
@@ -45,7 +47,7 @@ def check_room(path: Path, size: int, settings: Settings) -> None:
             f"The disk has only {free / 1e6:,.0f} MB left. Make room and try again.",
         )
     folder = settings.home / "indexes"
-    if path.parent != folder or not folder.is_dir():
+    if not isinstance(path, Path) or path.parent != folder or not folder.is_dir():
         return
     kept = [child for child in folder.glob("[!.]*") if child.is_dir()]
     if path not in kept and len(kept) >= settings.indexes:

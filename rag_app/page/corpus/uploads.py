@@ -21,11 +21,12 @@ from rag_app.page.library import new_folder
 from rag_app.page.limits import check_upload
 from rag_app.page.powers import are_guests, shown_model
 from rag_app.page.problems import ERRORS, show_explained
-from rag_app.page.resources import embedding_model
+from rag_app.page.resources import embedding_model, version
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.scratch import scratch_folder
 from rag_app.settings import Settings
+from rag_app.stores.address import Address
 
 From = Literal["files", "directory", "server"]
 Target = Literal["add", "new", "replace"]
@@ -58,19 +59,21 @@ class Goal(NamedTuple):
     """What is to become of the files.
 
     Attributes:
-        path: The index's folder.
+        path: Where the index is.
         write: Writes it.
         prepare: Loads the model that it is built with.
         whole: Whether a file that cannot be read keeps the index as it is.
+        in_parts: Whether what was written stays where the rest was not.
     """
 
-    path: Path
+    path: Path | Address
     write: Write
     prepare: Callable[[], object] = lambda: None
     whole: bool = False
+    in_parts: bool = False
 
 
-def show_uploads(path: Path, index: Index | None, settings: Settings) -> None:
+def show_uploads(path: Path | Address, index: Index | None, settings: Settings) -> None:
     """Let the visitor choose files and what to do with them; start that.
 
     Args:
@@ -147,7 +150,7 @@ def _choose_files(settings: Settings) -> Chosen:
     return Chosen(uploads, "", columns, left_out)
 
 
-def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | str:
+def _choose_goal(path: Path | Address, index: Index | None, settings: Settings) -> Goal | str:
     """Ask what the files are for; return what is still to be done while that is not complete, in words."""
     if index is None:
         return _build(path, settings, _choose_model(settings.model, "first model", settings))
@@ -175,7 +178,7 @@ def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | 
                 f"A file of the same name is replaced. The same text goes in once. Embedding model: {model}",
             )
         )
-        return Goal(path, updating(index))
+        return Goal(path, updating(index), in_parts=isinstance(path, Address))
     if target == "replace":
         return _replace(path, index, settings)
     name = st.text_input(
@@ -201,7 +204,7 @@ def _choose_goal(path: Path, index: Index | None, settings: Settings) -> Goal | 
     return say("새 색인의 이름을 고치세요.", "Mend the name of the new index.")
 
 
-def _replace(path: Path, index: Index, settings: Settings) -> Goal | str:
+def _replace(path: Path | Address, index: Index, settings: Settings) -> Goal | str:
     count = index.snapshot.manifest["documents"]
     model = _choose_model(str(index.snapshot.manifest["model"]["name"]), "replacing model", settings)
     whole = st.checkbox(
@@ -212,7 +215,7 @@ def _replace(path: Path, index: Index, settings: Settings) -> Goal | str:
             f"지금 색인의 기사 {count:,}건을 버리고 새로 만듭니다. 다 될 때까지는 지금 색인을 씁니다.",
             f"Drop the {count:,} articles of this index and build it anew. Until that is done, this one serves.",
         ),
-        key=f"sure to replace {path.name} {index.snapshot.manifest['generation']}",
+        key=f"sure to replace {path.name} {version(index)}",
     )
     if not sure:
         return say("지금 색인의 기사를 버려도 되면 위 칸에 표시하세요.", "Tick the box above if the articles may go.")
@@ -234,7 +237,7 @@ def _choose_model(default: str, key: str, settings: Settings) -> str:
     return name.strip() or default
 
 
-def _build(path: Path, settings: Settings, model: str, *, replace: bool = False) -> Goal:
+def _build(path: Path | Address, settings: Settings, model: str, *, replace: bool = False) -> Goal:
     load = partial(embedding_model, model, settings.backend)
     return Goal(path, building(path, load, replace=replace), load)
 
@@ -253,7 +256,7 @@ def _start(chosen: Chosen, goal: Goal, settings: Settings) -> None:
             uploads = scratch_folder()
             with st.spinner(say("파일을 옮기는 중입니다…", "Taking the files over…")):
                 sources = _put_down(chosen, Path(uploads.name))
-        jobs().start(IndexingJob(goal.path, sources, goal.write, goal.whole, uploads, goal.prepare))
+        jobs().start(IndexingJob(goal.path, sources, goal.write, goal.whole, goal.in_parts, uploads, goal.prepare))
     except ERRORS as error:
         if uploads is not None:
             uploads.cleanup()

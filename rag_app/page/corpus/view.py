@@ -14,6 +14,7 @@ from rag_app.page.corpus.uploads import show_uploads
 from rag_app.page.library import choose, show_indexes
 from rag_app.page.words import say
 from rag_app.settings import Settings
+from rag_app.stores.address import Address
 
 Part = Literal["overview", "articles", "upload", "indexes"]
 _PART = "part"  # also its name in the address
@@ -58,11 +59,11 @@ def _write_address() -> None:
     st.query_params[_PART] = st.session_state[_ASKED] = st.session_state[_PART]
 
 
-def show_first_upload(path: Path, settings: Settings) -> None:
+def show_first_upload(path: Path | Address, settings: Settings) -> None:
     """Show what brings the first articles into an index that is not there yet.
 
     Args:
-        path: Its folder.
+        path: Where it is to be.
         settings: Those of the page.
     """
     show_job(path, announce=True)

@@ -101,13 +101,13 @@ def right_article(turn: Turn, index: Index, conversation: str) -> Callable[[Docu
 
 
 def articles_of(documents: Iterable[Document], index: Index) -> list[Document]:
-    """Return the articles of some passages, whole; one that is no longer in the index, as far as it was shown."""
+    """Return the articles of some passages, whole; one that cannot be had any more, as far as it was shown."""
     articles = []
     for document in documents:
         doc_id = str(document.metadata["doc_id"])
         try:
             articles.append(index.article(doc_id))
-        except KeyError:
+        except (KeyError, OSError):  # OSError: its server does not answer
             articles.append(document)
     return articles
 
