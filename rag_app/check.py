@@ -10,25 +10,33 @@ from rag_app.generations import damaged_files, read_generation, read_manifest
 from rag_app.index_manifest import check_manifest
 from rag_app.korean import analyzer
 from rag_app.lexical import LexicalIndex, analysis
+from rag_app.server_check import check_server_index
+from rag_app.stores.address import Address, index_place
 from rag_app.stores.cosines import NoEmbeddings
 from rag_app.stores.faiss import FaissStore
 
 
-def check_index(path: str | Path) -> list[str]:
+def check_index(path: str | Path | Address) -> list[str]:
     """Return everything that is wrong with an index, one sentence each; an empty list means it is sound.
 
     Checks the manifest, every file's checksum, that documents, vectors and lexical index hold the same passages, and
-    that the counts are those of the manifest, and that this version can search it. Needs no embedding model.
+    that the counts are those of the manifest, and that this version can search it. Needs no embedding model. In a
+    vector database see `rag_app.server_check.check_server_index`.
 
     Raises:
         FileNotFoundError: There is no index.
+        ConnectionError: The vector database does not answer.
+        ImportError: What its address needs is not installed; says how to install it.
     """
+    place = index_place(path)
+    if isinstance(place, Address):
+        return check_server_index(place)
     try:
-        read_manifest(Path(path), format=FORMATS)
+        read_manifest(place, format=FORMATS)
     except ValueError as error:
         return [str(error)]
     try:
-        read_generation(Path(path), _examine, format=FORMATS)
+        read_generation(place, _examine, format=FORMATS)
     except _UnsoundError as error:
         return error.problems
     except (ValueError, OSError) as error:

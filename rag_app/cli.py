@@ -20,6 +20,7 @@ from rag_app.observability.logs import log_event, milliseconds, set_up_logging
 from rag_app.observability.secret_words import without_secrets
 from rag_app.observability.tracing import capture_content
 from rag_app.settings import NONE, Settings, load_settings, name_or_none
+from rag_app.stores.address import Address, index_place
 from rag_app.timing import stage_times
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(options, say)
     except KeyboardInterrupt:
         print(say("멈췄습니다.", "Stopped."), _fate(options, before, say), file=sys.stderr)
-        if options.command in ("index", "add") and (options.index / "spool").is_dir():
+        if options.command in ("index", "add") and _has_spool(options.index):
             kept = say(
                 "만든 벡터는 남아 있어, 같은 명령이 이어서 합니다.", "The vectors are kept: the same command goes on."
             )
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, ImportError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             print(say("디스크가 가득 찼습니다.", "The disk is full."), _fate(options, before, say), file=sys.stderr)
+        if isinstance(error, ConnectionError | TimeoutError) and _writes_on_server(options):
+            print(_fate(options, before, say), file=sys.stderr)
         print(f"rag-app: {without_secrets(str(error))}", file=sys.stderr)
         return FAILED
 
@@ -80,15 +83,28 @@ def _manifest(options: argparse.Namespace) -> bytes:
 
     try:
         return bytes((options.index / MANIFEST).read_bytes())
-    except (OSError, AttributeError):  # no index yet, or a command about none
+    except (OSError, AttributeError, TypeError):  # no index yet, or a command about none, or one on a server
         return b""
 
 
 def _fate(options: argparse.Namespace, before: bytes, say: Say) -> str:
     """Say what has become of the index in a command that did not end well."""
+    if _writes_on_server(options):
+        return say(
+            "그때까지 쓴 것은 남아 있어, 같은 명령이 이어서 합니다.",
+            "What was written by then is kept: the same command goes on.",
+        )
     if _manifest(options) == before:
         return say("색인은 그대로입니다.", "The index is as it was.")
     return say("그 전에 색인은 이미 바뀌었습니다.", "The index had been changed by then.")
+
+
+def _writes_on_server(options: argparse.Namespace) -> bool:
+    return options.command in ("index", "add", "delete") and isinstance(options.index, Address)
+
+
+def _has_spool(place: Path | Address) -> bool:
+    return isinstance(place, Path) and (place / "spool").is_dir()
 
 
 def _asked_language(arguments: Sequence[str]) -> str | None:
@@ -115,10 +131,15 @@ def _parser(settings: Settings, say: Say) -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--index",
-        type=Path,
+        type=_place,
         default=settings.index,
-        metavar="DIR",
-        help=say("색인 폴더 (기본 %(default)s, RAG_INDEX)", "the index's folder (default %(default)s, or RAG_INDEX)"),
+        metavar="PLACE",
+        help=say(
+            "색인 폴더, 또는 벡터 데이터베이스의 주소: milvus://호스트:19530/이름, "
+            "postgresql://사용자@호스트:5432/데이터베이스/이름 (기본 %(default)s, RAG_INDEX)",
+            "the index's folder, or its address in a vector database: milvus://HOST:19530/NAME, "
+            "postgresql://USER@HOST:5432/DATABASE/NAME (default %(default)s, or RAG_INDEX)",
+        ),
     )
     common.add_argument(
         "--backend",
@@ -339,6 +360,13 @@ def _add_question(parser: argparse.ArgumentParser, settings: Settings, say: Say)
     parser.add_argument("--until", type=_date, metavar="DATE", help=say("이 날짜까지", "up to this date"))
 
 
+def _place(text: str) -> Path | Address:
+    try:
+        return index_place(text)
+    except ValueError as error:  # argparse would print the address, with its password
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _positive(text: str) -> int:
     try:
         value = int(text)
@@ -413,8 +441,7 @@ def _add(options: argparse.Namespace, say: Say) -> int:
 
 def _delete(options: argparse.Namespace, say: Say) -> int:
     index = _open(options)
-    known = index.document_ids()
-    unknown = [doc_id for doc_id in options.doc_ids if doc_id not in known]
+    unknown = [doc_id for doc_id in options.doc_ids if not index.passages(doc_id)]
     changes = index.delete(options.doc_ids)
     print(say(f"지움 {changes.removed:,}.", f"Removed {changes.removed:,}."))
     if unknown:
@@ -548,7 +575,8 @@ def _report_skipped(skipped: Sequence[str], say: Say) -> int:
 def _open(options: argparse.Namespace) -> "Index":
     from rag_app.index import open_index
 
-    return open_index(options.index, backend=options.backend)
+    index: Index = open_index(options.index, backend=options.backend)
+    return index
 
 
 def _retriever(options: argparse.Namespace, index: "Index", *, top_n: int) -> "BaseRetriever":

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -20,15 +20,17 @@ from rag_app.lexical import analysis
 from rag_app.models import Backend
 from rag_app.observability.logs import log_event
 from rag_app.observability.tracing import span
-from rag_app.passages import passage_metadata, split_documents
+from rag_app.passages import split_documents
 from rag_app.stores.address import Address
 from rag_app.stores.server import WRITTEN, ServerStore, ServerWords
 from rag_app.stores.servers import server_store
+from rag_app.whole_article import is_whole
 
 FORMAT = "korean-rag-server-1"
 FORMS = ("auto", "exact")
 _ASKED = 200
 """How many ids or texts are named to a server at once."""
+_EMPTY = "There is no document to index. Give at least one that holds text."
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -44,8 +46,14 @@ class ServerSnapshot(NamedTuple):
 class ServerIndex(Index):
     """An open index in a vector database.
 
-    Several processes may write at once: each passage is kept once, under its id. A write that is interrupted leaves a
-    part of it; doing it again does only what is missing.
+    What a database does of a write is done for everybody at once, but a write of many passages is many steps:
+
+    - Each passage is kept once, under its id, however often and from however many processes it is written.
+    - A write that was interrupted, at any point, is completed by the same call: it does what is missing, and no more.
+      An article of which there is any passage has its first passage, so it is listed, counted, updated and deleted.
+    - An update writes what is new before it deletes what is old: whoever searches meanwhile may find both, never
+      neither.
+    - Searches see what is written at once, also by others; `refresh` brings the counts up to date.
     """
 
     path: Address
@@ -94,42 +102,27 @@ class ServerIndex(Index):
 
     def update(self, documents: Iterable[Document], *, progress: bool = False) -> Changes:
         """Bring the index in line with new versions of files: what is new comes, then what they no longer hold goes."""
-        store = self.snapshot.store
+        store, manifest = self.snapshot.store, self.snapshot.manifest
         articles, repeated = distinct_articles(documents)
-        paths = sorted({str(article.metadata["path"]) for article in articles.values() if "path" in article.metadata})
-        present: dict[str, dict[str, Any]] = {}
-        for key, values in (("doc_id", sorted(articles)), ("path", paths)):
-            for some in _some(values, _ASKED):
-                for passage in store.scan({key: {"$in": some}, "start": 0}):
-                    present[str(passage.metadata["doc_id"])] = passage.metadata
-        same = {
-            doc_id
-            for doc_id in articles.keys() & present.keys()
-            if present[doc_id] == passage_metadata(articles[doc_id])(0, present[doc_id]["end"])
-        }
-        new = [article for doc_id, article in articles.items() if doc_id not in same]
+        paths = {article.metadata["path"] for article in articles.values() if "path" in article.metadata}
+        stale = {
+            str(passage.metadata["doc_id"])
+            for some in _some(sorted(paths), _ASKED)
+            for passage in store.scan({"path": {"$in": some}, "start": 0})
+        } - articles.keys()
+        there = _articles_in(store, articles)
         with span("index", index=self.path.name):
-            write_articles(store, new, self.snapshot.manifest, again=True, progress=progress)
-            self._delete(present.keys() - articles.keys())
+            new = set(_write(store, iter(articles.values()), manifest, again=True, progress=progress))
+            _delete_articles(store, stale)
         self._told("updated", len(new))
-        replaced = len(present.keys() & articles.keys() - same)
-        stale = len(present.keys() - articles.keys())
-        return Changes(added=len(new), skipped=repeated + len(same), removed=stale + replaced)
+        removed = len(stale) + len(new & there)
+        return Changes(added=len(new), skipped=repeated + len(articles) - len(new), removed=removed)
 
     def delete(self, doc_ids: Iterable[str]) -> Changes:
         """Delete documents with all their passages; unknown ids change nothing."""
-        removed = self._delete(set(doc_ids))
+        removed = _delete_articles(self.snapshot.store, set(doc_ids))
         self._told("deleted", removed)
         return Changes(removed=removed)
-
-    def _delete(self, doc_ids: Collection[str]) -> int:
-        store, removed = self.snapshot.store, set()
-        for some in _some(sorted(doc_ids), _ASKED):
-            passages = list(store.scan({"doc_id": {"$in": some}}))
-            removed |= {passage.metadata["doc_id"] for passage in passages}
-            for ids in _some([str(passage.id) for passage in passages], WRITTEN):
-                store.delete(ids)
-        return len(removed)
 
     def _told(self, what: str, count: int) -> None:
         self.refresh()
@@ -149,12 +142,25 @@ def build_server_index(
 ) -> ServerIndex:
     """Build an index in a vector database and return it open; see `rag_app.index.build_index`.
 
-    Nobody sees it before it is complete. One that was interrupted is gone on with by the same call.
+    Nobody sees it before it is complete: an index that it replaces, perhaps of another model, is searched until then,
+    and what is added to that one meanwhile goes with it. One that was interrupted is gone on with by the same call;
+    what it had written of documents that are not given any more is deleted. Let one process build at an address at a
+    time.
     """
     manifest = new_manifest(embeddings, passage_chars=passage_chars, vectors=vectors, user_dictionary=user_dictionary)
+    _check_vacant(address, replace=replace)
+    articles = NewArticles(documents)
+    if (first := next(articles, None)) is None:
+        raise ValueError(_EMPTY)
     draft = begin_index(address, embeddings, manifest, replace=replace)
+    interrupted = draft.count() > 0
+    given: set[str] = set()
     with span("index", index=address.name):
-        write_articles(draft, NewArticles(documents), manifest, progress=progress)
+        rest = _noting(chain([first], articles), given) if interrupted else chain([first], articles)
+        write_articles(draft, rest, manifest, again=interrupted, progress=progress)
+        if interrupted:
+            there = {str(passage.metadata["doc_id"]) for passage in draft.scan({"start": 0})}
+            _delete_articles(draft, there - given)
         publish_index(draft)
     return ServerIndex(address, embeddings)
 
@@ -180,7 +186,9 @@ def new_manifest(
     if vectors not in FORMS:
         raise ValueError(f"A vector database has no vectors of the form {vectors!r}. Take one of {', '.join(FORMS)}.")
     if user_dictionary is not None:
-        raise ValueError("A user dictionary is kept in an index in a folder alone. Leave it out.")
+        raise ValueError(
+            "A user dictionary goes with an index in a folder; a vector database keeps none. Leave it out."
+        )
     return {
         "format": FORMAT,
         "model": describe_model(embeddings),
@@ -196,15 +204,17 @@ def begin_index(address: Address, embeddings: Embeddings, manifest: Mapping[str,
     Raises:
         FileExistsError: There is an index already and ``replace`` was not asked for.
     """
-    store = server_store(address, embeddings)
+    _check_vacant(address, replace=replace)
+    return server_store(address, embeddings).begin(manifest)
+
+
+def _check_vacant(address: Address, *, replace: bool) -> None:
     if not replace:
         try:
-            store.manifest()
+            server_store(address).manifest()
         except FileNotFoundError:
-            pass
-        else:
-            raise FileExistsError(f"{address} holds an index already. Add to it, replace it, or choose another name.")
-    return store.begin(manifest)
+            return
+        raise FileExistsError(f"{address} holds an index already. Add to it, replace it, or choose another name.")
 
 
 def publish_index(draft: ServerStore) -> None:
@@ -214,7 +224,7 @@ def publish_index(draft: ServerStore) -> None:
         ValueError: It is empty.
     """
     if not draft.count():
-        raise ValueError("There is no document to index. Give at least one that holds text.")
+        raise ValueError(_EMPTY)
     draft.publish()
 
 
@@ -232,21 +242,125 @@ def write_articles(
         store: Where to.
         articles: From `rag_app.articles`: normalised, with ids.
         manifest: Of the index.
-        again: Whether to write those too that are there.
+        again: Whether to replace passages that are there with other metadata; otherwise an article whose text is there
+            stays as it is.
         progress: Show a progress bar on stderr.
     """
-    embeddings = store.embeddings
-    fits = embeddings.fits if isinstance(embeddings, ModelEmbeddings) else None
+    return sum(1 for _ in _write(store, articles, manifest, again=again, progress=progress))
+
+
+def _write(
+    store: ServerStore, articles: Iterable[Document], manifest: Mapping[str, Any], *, again: bool, progress: bool
+) -> Iterator[str]:
+    """Write what is missing of articles, and yield the doc_ids of those of which anything was."""
+    fits = store.embeddings.fits if isinstance(store.embeddings, ModelEmbeddings) else None
     passages = split_documents(articles, max_chars=manifest["passage_chars"], fits=fits)
-    written: set[str] = set()
     with tqdm(desc="index", unit=" passages", disable=not progress) as bar:
-        for some in _some(passages, WRITTEN):
-            known = set() if again else store.known([str(passage.id) for passage in some])
-            if missing := [passage for passage in some if passage.id not in known]:
-                store.upsert(store.rows(missing, embed_passages(missing, embeddings)))
-                written |= {passage.metadata["doc_id"] for passage in missing}
-            bar.update(len(some))
-    return len(written)
+        for some in _whole_articles(passages, WRITTEN):
+            missing, gone = (_differing if again else _unknown)(store, some)
+            for batch in _some(missing, WRITTEN):
+                store.upsert(store.rows(batch, embed_passages(batch, store.embeddings)))
+            for ids in _some(gone, WRITTEN):
+                store.delete(ids)
+            bar.update(sum(map(len, some.values())))
+            yield from dict.fromkeys([str(p.metadata["doc_id"]) for p in missing] + [_article_of(id_) for id_ in gone])
+
+
+def _whole_articles(passages: Iterable[Document], count: int) -> Iterator[dict[str, list[Document]]]:
+    """Yield some articles at a time, about so many passages, by doc_id."""
+    some: dict[str, list[Document]] = {}
+    held = 0
+    for doc_id, of_one in groupby(passages, key=lambda passage: str(passage.metadata["doc_id"])):
+        some[doc_id] = list(of_one)
+        held += len(some[doc_id])
+        if held >= count:
+            yield some
+            some, held = {}, 0
+    if some:
+        yield some
+
+
+_Work = tuple[list[Document], list[str]]
+"""The passages to write, and the ids of those to delete afterwards."""
+
+
+def _unknown(store: ServerStore, articles: Mapping[str, list[Document]]) -> _Work:
+    """Return what there is to do so that the texts of articles are there, however they are split."""
+    ids = {id_ for doc_id in articles for id_ in _first_ids(doc_id)}
+    ids |= {str(passage.id) for passages in articles.values() for passage in passages}
+    known = {id_ for some in _some(sorted(ids), WRITTEN) for id_ in store.known(some)}
+    begun = {
+        doc_id: passages
+        for doc_id, passages in articles.items()
+        if not known.isdisjoint(_first_ids(doc_id)) and not known.issuperset(str(passage.id) for passage in passages)
+    }
+    stored = _stored(store, begun)
+    broken = {doc_id: passages for doc_id, passages in begun.items() if not is_whole(stored[doc_id])}
+    missing = [
+        passage
+        for doc_id, passages in articles.items()
+        if doc_id not in begun
+        for passage in passages
+        if passage.id not in known
+    ]
+    more, gone = _difference(broken, stored)
+    return missing + more, gone
+
+
+def _differing(store: ServerStore, articles: Mapping[str, list[Document]]) -> _Work:
+    """Return what there is to do so that articles are there as they would be written today."""
+    return _difference(articles, _stored(store, articles))
+
+
+def _difference(articles: Mapping[str, list[Document]], stored: Mapping[str, list[Document]]) -> _Work:
+    missing, gone = [], []
+    for doc_id, passages in articles.items():
+        there = {str(passage.id): (passage.page_content, passage.metadata) for passage in stored[doc_id]}
+        missing += [p for p in passages if there.pop(str(p.id), None) != (p.page_content, p.metadata)]
+        gone += list(there)
+    return missing, gone
+
+
+def _stored(store: ServerStore, doc_ids: Collection[str]) -> dict[str, list[Document]]:
+    found: dict[str, list[Document]] = {doc_id: [] for doc_id in doc_ids}
+    for some in _some(doc_ids, _ASKED):
+        for passage in store.scan({"doc_id": {"$in": some}}):
+            found[str(passage.metadata["doc_id"])].append(passage)
+    return found
+
+
+def _delete_articles(store: ServerStore, doc_ids: Collection[str]) -> int:
+    """Delete articles, the first passage of each last, and return how many there were."""
+    removed = 0
+    for some in _some(sorted(doc_ids), _ASKED):
+        stored = _stored(store, some)
+        removed += sum(map(bool, stored.values()))
+        passages = [passage for passages in stored.values() for passage in passages]
+        passages.sort(key=lambda passage: passage.metadata["start"], reverse=True)
+        for batch in _some(passages, WRITTEN):
+            store.delete([str(passage.id) for passage in batch])
+    return removed
+
+
+def _noting(articles: Iterable[Document], doc_ids: set[str]) -> Iterator[Document]:
+    for article in articles:
+        doc_ids.add(str(article.metadata["doc_id"]))
+        yield article
+
+
+def _articles_in(store: ServerStore, doc_ids: Iterable[str]) -> set[str]:
+    """Return which of these articles there are."""
+    first = (id_ for doc_id in doc_ids for id_ in _first_ids(doc_id))
+    return {_article_of(id_) for some in _some(first, WRITTEN) for id_ in store.known(some)}
+
+
+def _first_ids(doc_id: str) -> tuple[str, str]:
+    """Return what the id of an article's first passage can be; see `rag_app.passages.split_documents`."""
+    return doc_id, f"{doc_id}:0"
+
+
+def _article_of(id_: str) -> str:
+    return id_.partition(":")[0]
 
 
 def embed_passages(passages: Sequence[Document], embeddings: Embeddings) -> ArrayLike:

@@ -10,6 +10,7 @@ from rag_app.chat_models.servers import TIMEOUT, is_address, same_server
 from rag_app.models import OnnxBackend, TorchBackend
 from rag_app.observability.logs import Level, Style
 from rag_app.observability.secret_words import without_secrets
+from rag_app.stores.address import Address, index_place, without_login
 
 SHORTEST_PASSWORD = 8
 """Characters that a password has at least."""
@@ -32,8 +33,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RAG_", extra="ignore", hide_input_in_errors=True)
 
-    index: Path = Path(".index")
-    """The index's folder."""
+    index: Annotated[Path | Address, BeforeValidator(index_place)] = Path(".index")
+    """The index's folder, or its address in a vector database, such as ``milvus://HOST:19530/COLLECTION``."""
     home: Path = Path(".rag")
     """The folder of what the page keeps: conversations and feedback, the indexes that it builds, benchmark reports."""
     model: str = "embedded"
@@ -133,7 +134,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         # One of all settings together has no place; what it says of them is no secret, as what was given may be.
         wrong = "; ".join(
-            f"RAG_{str(e['loc'][0]).upper()}={without_secrets(str(e['input']))}: {e['msg']}"
+            f"RAG_{str(e['loc'][0]).upper()}={without_secrets(without_login(str(e['input'])))}: {e['msg']}"
             if e["loc"]
             else e["msg"].partition(", ")[2].removesuffix(".")
             for e in error.errors()

@@ -1,15 +1,19 @@
 """The passages of an article -> the article again, and where in it a source stands."""
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 from langchain_core.documents import Document
 
+from rag_app.documents import document_id
 from rag_app.merging import GAP, WHITE_SPACE
 
 Span = tuple[int, int]
 """``(start, end)`` of a part of a text."""
 
 _OF_A_PASSAGE = frozenset({"start", "end", "page", "last_page", "paragraph", "last_paragraph"})
+_UNKNOWN = 8
+"""How many unknown characters are guessed at most, at two guesses each."""
 
 
 def join_passages(passages: Iterable[Document]) -> Document:
@@ -37,6 +41,31 @@ def join_passages(passages: Iterable[Document]) -> Document:
             at = end
     metadata = {key: value for key, value in ordered[0].metadata.items() if key not in _OF_A_PASSAGE}
     return Document(page_content="".join(parts), metadata=metadata, id=metadata.get("doc_id"))
+
+
+def is_whole(passages: Iterable[Document]) -> bool:
+    """Return whether all passages of an article are there.
+
+    They have to begin where it begins, nothing but white space may be missing between two, and the text that they make
+    has to be the one that the ``doc_id`` is of. Where single characters between many passages are unknown, a line break
+    or a space, the last passage is not missed.
+    """
+    ordered = sorted(passages, key=lambda passage: (passage.metadata["start"], passage.metadata["end"]))
+    if not ordered:
+        return False
+    parts: list[tuple[str, ...]] = []
+    at = 0
+    for passage in ordered:
+        start, end = passage.metadata["start"], passage.metadata["end"]
+        gap = start - at
+        if gap > 0 and (not at or gap not in WHITE_SPACE):
+            return False
+        if end > at:
+            parts += [(" ", "\n") if gap == 1 else (WHITE_SPACE.get(gap, ""),), (passage.page_content[max(0, -gap) :],)]
+            at = end
+    if sum(len(part) > 1 for part in parts) > _UNKNOWN:
+        return True
+    return any(document_id("".join(text)) == ordered[0].metadata["doc_id"] for text in product(*parts))
 
 
 def spans_in_article(source: Document) -> list[Span]:

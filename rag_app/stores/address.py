@@ -1,5 +1,6 @@
 """Where an index lives in a vector database: ``milvus://HOST:PORT/COLLECTION``."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -34,7 +35,7 @@ class Address:
     name: str
     user: str = ""
     password: str = field(default="", repr=False)
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -83,6 +84,11 @@ def index_place(place: str | Path | Address) -> Path | Address:
     if isinstance(place, str) and "://" in place:
         return Address.parse(place)
     return Path(place) if isinstance(place, str) else place
+
+
+def without_login(text: str) -> str:
+    """Return a text, in which there may be an address, without user, password and options."""
+    return re.sub(r"://(?:\S*@)?([^\s?]*)(?:\?\S*)?", r"://\1", text)
 
 
 def _is_name(name: str) -> bool:
