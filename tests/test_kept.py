@@ -131,7 +131,20 @@ def test_whoever_presses_try_again_does_not_wait_for_a_failure_to_grow_old(told:
     assert kept.get(LONG) == 2
 
 
-def test_an_answer_counts_no_longer_once_a_view_over_it_has_failed(told: Told) -> None:
+def test_what_a_view_met_over_an_answer_is_told_and_then_asked_again(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(told, LONG)
+    assert kept.get(LONG) == 1
+    kept.fail(ConnectionError("gone"))
+    with pytest.raises(ConnectionError, match="gone"):
+        kept.get(LONG)
+    assert told.calls == 1
+    monkeypatch.setattr(module, "_TOLD", 0.0)
+    assert kept.get(LONG) == 2
+
+
+def test_an_answer_counts_no_longer_where_somebody_asks_again(told: Told) -> None:
     kept = Kept(told, LONG)
     assert kept.get(LONG) == 1
     kept.again()

@@ -236,6 +236,21 @@ def test_a_lost_server_is_explained_and_the_page_goes_on_when_it_is_back(news: S
     assert app.chat_input
 
 
+def test_a_server_lost_in_the_middle_of_a_view_leaves_no_half_of_it(news: Server) -> None:
+    def fail(call: str) -> None:
+        if call == "values":
+            raise ConnectionError("The connection was lost")
+
+    news.fail = fail
+    app = _open()
+    assert "연결하지 못했습니다" in app.error[0].value
+    assert not app.chat_input
+    news.fail = lambda call: None
+    _labelled(app.button, "다시 해 보기").click()
+    assert _settle(app).chat_input
+    assert not app.error
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -323,7 +338,7 @@ def test_nobody_sees_the_password_of_a_server(news: Server) -> None:
     pages.append(_open())
     for page in pages:
         assert "geheim123" not in _everything(page)
-    assert escape_markdown(f"memory://leser@{HOST}:7531/news") in pages[-1].error[0].value
+    assert escape_markdown(f"memory://leser@{HOST}:7531/news: gone") in pages[-1].error[0].value
 
 
 def test_errors_are_told_to_guests_without_host_user_and_port(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,6 +367,15 @@ def test_more_passages_than_can_be_read_are_not_listed_and_it_says_what_to_do(
         assert "단락 5개까지만" in _texts(app)
         assert "rag-app delete" in _texts(app)
         assert "scan" not in news.calls
+
+
+def test_an_index_on_a_server_is_checked_beside_the_page(news: Server) -> None:
+    app = _view("corpus")
+    _labelled(app.button, "온전한지 검사하기").click()
+    deadline = monotonic() + PATIENCE
+    while not _settle(app).success:
+        assert monotonic() < deadline
+    assert app.success[0].value == "이상 없습니다."
 
 
 def test_an_index_on_a_server_is_neither_renamed_nor_deleted_here(news: Server) -> None:

@@ -64,7 +64,7 @@ class Kept(Generic[T]):
 
         Args:
             wait: Seconds to wait at most where there is none.
-            since: On the clock of `time.monotonic`: what was asked for before is no answer.
+            since: On the clock of `time.monotonic`: what was asked for before, or failed before, does not count.
 
         Raises:
             NotYetError: There is none yet.
@@ -72,7 +72,7 @@ class Kept(Generic[T]):
         """
         with self._changed:
             now = monotonic()
-            told = self._error is not None and now - self._failed < _TOLD
+            told = self._error is not None and self._failed >= since and now - self._failed < _TOLD
             new = self._is_answered(since) and now - self._asked < self._seconds
             if not (self._asking or told or new):
                 self._asking, self._began = True, now
@@ -88,6 +88,11 @@ class Kept(Generic[T]):
         """Let the next who comes ask anew, and wait: what was answered no longer counts."""
         with self._changed:
             self._asked = self._failed = _NEVER
+
+    def fail(self, error: Exception) -> None:
+        """Tell all for a moment what somebody met who went on from the answer; then ask anew."""
+        with self._changed:
+            self._error, self._failed = error, monotonic()
 
     def _is_answered(self, since: float) -> bool:
         return self._error is None and self._asked > _NEVER and self._asked >= since

@@ -65,13 +65,27 @@ def _show(view: View, settings: Settings) -> None:
 
 def _show_on_server(view: View, address: Address, settings: Settings) -> None:
     try:
-        view.show(current_index(address, settings.backend), settings)
+        index = current_index(address, settings.backend)
     except NotYetError as waiting:
-        wait_for(waiting, say("서버의 답을 기다리는 중입니다…", "Waiting for the server…"))
+        _wait(waiting)
+        return
     except NoIndexError:
         _offer_first(address, settings)
-    except ERRORS as error:  # also what a view asked of it
-        explain_server(address, error, opening(address, settings.backend), settings)
+        return
+    except ERRORS as error:
+        explain_server(address, error, settings)
+        return
+    try:
+        view.show(index, settings)
+    except NotYetError as waiting:
+        _wait(waiting)
+    except (ConnectionError, TimeoutError, FileNotFoundError) as error:  # lost since, or gone
+        opening(address, settings.backend).fail(error)
+        st.rerun()  # rather than half a view
+
+
+def _wait(waiting: NotYetError) -> None:
+    wait_for(waiting, say("서버의 답을 기다리는 중입니다…", "Waiting for the server…"))
 
 
 def _offer_first(path: Path | Address, settings: Settings) -> None:

@@ -86,6 +86,12 @@ def last_manifest(address: Address, backend: Backend | None) -> dict[str, Any]:
     return {} if index is None else index.snapshot.manifest
 
 
+def ask_anew(address: Address, backend: Backend | None) -> None:
+    """Let all that a server told, or failed to tell, be asked anew, since somebody wants to try again."""
+    jobs().note_write(address)  # nothing from before counts
+    opening(address, backend).again()
+
+
 def ask_beside(index: Index, what: str, ask: Callable[[Index], T]) -> T:
     """Return what a server tells of an index, at most about a minute old, and with all that this process wrote.
 

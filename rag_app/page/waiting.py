@@ -10,6 +10,7 @@ import streamlit as st
 from rag_app.page.kept import Kept, NotYetError
 from rag_app.page.powers import are_guests
 from rag_app.page.problems import ERRORS, detail_of, explain, show_error
+from rag_app.page.servers import ask_anew, opening
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
@@ -55,13 +56,12 @@ def wait_for(waiting: NotYetError, doing: str) -> None:
     st.rerun()
 
 
-def explain_server(address: Address, error: Exception, kept: Kept[T], settings: Settings) -> None:
+def explain_server(address: Address, error: Exception, settings: Settings) -> None:
     """Say why an index on a server cannot be used, and offer to try again; one that was lost is looked for anyway.
 
     Args:
         address: Of the index.
         error: One of `rag_app.page.problems.ERRORS`.
-        kept: What opens it.
         settings: Those of the page.
     """
     _log.warning("The index %s cannot be used: %s", address, error)
@@ -71,20 +71,21 @@ def explain_server(address: Address, error: Exception, kept: Kept[T], settings: 
     if are_guests(settings):
         show_error(told + say(" 계속되면 관리자에게 알려 주세요.", " If it goes on, tell the administrator."))
     else:
-        show_error(f"{told}\n\n{escape_markdown(str(address))}", detail_of(error))
+        detail = detail_of(error)
+        show_error(told, detail if str(address) in detail else f"{address}: {detail}")
     st.button(
         say("다시 해 보기", "Try again"),
-        on_click=kept.again,
+        on_click=ask_anew,
+        args=(address, settings.backend),
         icon=":material/refresh:",
         type="primary",
         key="reconnect",
     )
     if isinstance(error, ConnectionError):
-        kept.again()
         st.caption(
             say("연결되면 이 페이지가 저절로 이어집니다.", "The page goes on by itself once there is a connection.")
         )
-        _look_again(kept)
+        _look_again(opening(address, settings.backend))
 
 
 @st.fragment(run_every=RETRIED)

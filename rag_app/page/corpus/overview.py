@@ -15,9 +15,11 @@ from rag_app.page.corpus.article_list import catalogue_when_told
 from rag_app.page.library import bytes_words
 from rag_app.page.powers import shown_model, shown_path
 from rag_app.page.problems import ERRORS, show_error, show_explained
+from rag_app.page.resources import version
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
+from rag_app.stores.address import Address
 
 
 def show_overview(index: Index, settings: Settings) -> None:
@@ -109,8 +111,7 @@ def _show_index(index: Index, settings: Settings) -> None:
             (say("위치", "Server"), shown_path(path, settings)),
         ]
     st.markdown("\n".join(f"- {label}: {escape_markdown(value)}" for label, value in lines))
-    if isinstance(path, Path):
-        _show_check(path, manifest["generation"])
+    _show_check(path, version(index))
 
 
 class _Checks:
@@ -118,10 +119,10 @@ class _Checks:
 
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(1, "check")
-        self.running: dict[tuple[Path, int], Future[list[str]]] = {}
+        self.running: dict[tuple[Path | Address, str], Future[list[str]]] = {}
 
-    def start(self, path: Path, generation: int) -> None:
-        self.running[path, generation] = self.pool.submit(check_index, path)
+    def start(self, path: Path | Address, version: str) -> None:
+        self.running[path, version] = self.pool.submit(check_index, path)
 
 
 @st.cache_resource(show_spinner=False)
@@ -129,23 +130,28 @@ def _checks() -> _Checks:
     return _Checks()
 
 
-def _show_check(path: Path, generation: int) -> None:
-    future = _checks().running.get((path, generation))
+def _show_check(path: Path | Address, version: str) -> None:
+    future = _checks().running.get((path, version))
     if future is None or future.done():
         st.button(
             say("온전한지 검사하기", "Check that it is sound"),
             icon=":material/fact_check:",
             on_click=_checks().start,
-            args=(path, generation),
+            args=(path, version),
             help=say(
                 "모든 파일의 체크섬과 부분들이 서로 맞는지 봅니다.",
                 "Compares all checksums, and the parts with each other.",
+            )
+            if isinstance(path, Path)
+            else say(
+                "모든 단락과 벡터를 서버에서 읽어 봅니다. 단락이 많으면 오래 걸립니다.",
+                "Reads every passage and vector from the server, which takes long where there are many.",
             ),
         )
     if future is None:
         return
     if not future.done():
-        _wait_for_check(path, generation)
+        _wait_for_check(path, version)
     elif error := future.exception():
         if not isinstance(error, ERRORS):
             raise error
@@ -159,7 +165,7 @@ def _show_check(path: Path, generation: int) -> None:
 
 
 @st.fragment(run_every=1.0)
-def _wait_for_check(path: Path, generation: int) -> None:
-    if _checks().running[path, generation].done():
+def _wait_for_check(path: Path | Address, version: str) -> None:
+    if _checks().running[path, version].done():
         st.rerun()
     st.info(say("검사하는 중입니다…", "Checking…"))

@@ -8,6 +8,7 @@ from langchain_core.documents import Document
 from rag_app.index import Index
 from rag_app.korean import normalise
 from rag_app.page.problems import ERRORS, show_explained
+from rag_app.page.resources import version
 from rag_app.page.words import say
 from rag_app.rendering.sources import origin
 from rag_app.rendering.text import escape_markdown, shortened
@@ -84,7 +85,7 @@ def _search(key: str, index: Index) -> list[Document]:
     )
     if not query:
         return []
-    asked = (query, str(index.path), index.snapshot.manifest.get("generation"))
+    asked = (query, str(index.path), version(index))
     before = st.session_state.get(f"found {key}")
     if before is None or before[0] != asked:
         try:
