@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from finetune.cross_encoder import REJECTED_STATUS
+from finetune.processes import refuse_processes
 from finetune.run import CHECKPOINTS, RECORD, REJECTED
 from rag_app.data.sources import NAMED
 from rag_app.models import EMBEDDED, resolve_model
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # 1. Arguments
     parser = _parser()
     args = parser.parse_args(argv)
+    refuse_processes(parser, "All steps are run")
     try:
         static = args.recipe != "tutorial" and resolve_model(args.model).kind == "static"
     except (OSError, ValueError) as error:

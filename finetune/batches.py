@@ -1,4 +1,7 @@
-"""Batches for in-batch negatives: no two rows of one group in a batch, each row once an epoch."""
+"""Batches for in-batch negatives: no two rows of one group in a batch, each row once an epoch.
+
+And how several processes share a batch, so that they train as one process does.
+"""
 
 import logging
 from bisect import bisect_left
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers.base.sampler import DefaultBatchSampler
+from torch.utils.data import RandomSampler, Sampler
 
 logger = logging.getLogger(__name__)
 _FEW = 8  # rows in a batch, on average: too few negatives to learn much from
@@ -25,6 +29,81 @@ def group_batches(groups: Sequence[int]) -> Callable[..., DefaultBatchSampler]:
         groups: The group of each row of the training data, in their order (see `finetune.groups`).
     """
     return partial(GroupBatchSampler, groups=tuple(groups))
+
+
+def random_batches(dataset: Any, *, generator: Any, **options: Any) -> DefaultBatchSampler:
+    """Return sentence-transformers' own sampler, as its trainers make it: rows in random order."""
+    return DefaultBatchSampler(RandomSampler(dataset, generator=generator), generator=generator, **options)
+
+
+def shared_batches(batches: Callable[..., DefaultBatchSampler], processes: int) -> Callable[..., "SharedBatches"]:
+    """Return what makes a sampler that deals the rows of each batch out to several processes, likewise.
+
+    Args:
+        batches: Makes the sampler whose batches those are.
+        processes: How many there are.
+    """
+    return partial(SharedBatches, batches=batches, processes=processes)
+
+
+class SharedBatches(Sampler[list[int]]):
+    """Deals each batch of another sampler out to several processes, in equal shares, one after the other.
+
+    accelerate gives every n-th of these shares to a process. It could split batches itself (``split_batches``), but
+    drops those that are not full, which are all of an epoch's where rows are spread evenly. The other sampler makes the
+    batches that it makes for one process, so several train on the same rows at each step. Shares have to be equal, as
+    gathered tensors have one shape: a rest of fewer rows than there are processes is left out of a batch, and
+    a batch of fewer rows than that has some of them twice.
+
+    Args:
+        dataset: What has the rows.
+        batch_size: Rows of a share; as the trainer counts, that of one process.
+        drop_last: Not used: the trainer sets it where there are several processes.
+        batches: Makes the other sampler.
+        processes: How many there are.
+        options: Of the other sampler.
+    """
+
+    batch_size = None  # accelerate would leave out what has fewer rows
+    drop_last = True  # it would fill up what is never missing
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int,
+        drop_last: bool,
+        *,
+        batches: Callable[..., DefaultBatchSampler],
+        processes: int,
+        **options: Any,
+    ) -> None:
+        self._whole = batches(dataset, batch_size=batch_size * processes, drop_last=False, **options)
+        self._processes = processes
+
+    @property
+    def sampler(self) -> Any:
+        """What the other sampler takes rows from; accelerate replaces it by one that knows its epoch."""
+        return self._whole.sampler
+
+    @sampler.setter
+    def sampler(self, sampler: Any) -> None:
+        self._whole.sampler = sampler
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the other sampler."""
+        self._whole.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield the shares of each batch of the epoch, in the order of the processes."""
+        for batch in self._whole:
+            rows = batch * -(-self._processes // len(batch)) if len(batch) < self._processes else batch
+            share = len(rows) // self._processes
+            for start in range(0, share * self._processes, share):
+                yield rows[start : start + share]
+
+    def __len__(self) -> int:
+        """Return how many shares every epoch has."""
+        return len(self._whole) * self._processes
 
 
 class GroupBatchSampler(DefaultBatchSampler):
@@ -44,11 +123,6 @@ class GroupBatchSampler(DefaultBatchSampler):
     generator: a run resumed within an epoch sees the batches that it would have seen. With several processes that takes
     a callback which calls ``set_epoch`` when the epoch begins: transformers 5.23 does not get through accelerate's two
     wrappers to this sampler then, and leaves it in epoch 0.
-
-    With several processes each takes every n-th batch, and sentence-transformers sets ``drop_last``. What is said here
-    holds for the batch of one process. Losses that gather the other processes' passages
-    (``gather_across_devices``) also compare rows of different batches, where groups do meet; with accelerate's
-    ``split_batches`` the processes share one batch, and it holds for all of it.
 
     Args:
         dataset: What has the rows; only its length matters.

@@ -9,14 +9,14 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from finetune.card import Score, score_table
 from finetune.options import Recipes, fill
-from finetune.run import CHECKPOINTS, REJECTED, Run, main_process, processes
+from finetune.processes import first_process_first, main_process, restarted
+from finetune.run import CHECKPOINTS, RECORD, REJECTED, Run
 from rag_app.hub import network_errors
 from rag_app.models import resolve_model
 
@@ -45,15 +45,27 @@ def open_run(
     """
     given = parser.parse_args(argv)
     try:
-        if given.resume:
-            if given.output is None:
-                parser.error("--resume needs --output, the folder of the run")
-            return Run.resume(program, given)
-        recipe = recipe_name(given, recipes)
-        output = Path("models") / program.rpartition(".")[2]
-        return Run.begin(program, fill(given, recipes[recipe], output=output, **(defaults or {})))
+        if given.resume and given.output is None:
+            parser.error("--resume needs --output, the folder of the run")
+        with first_process_first(given):
+            run = _open(program, given, recipes, defaults or {})
+            if not (run.checkpoints / RECORD).exists():
+                raise FileNotFoundError(
+                    f"{run.output} is on another machine: the first process has made it, and this one does not see it. "
+                    "Give an --output in a folder that all machines share"
+                )
+            return run
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
+
+
+def _open(program: str, given: Namespace, recipes: Recipes, defaults: Mapping[str, Any]) -> Run:
+    output = given.output or Path("models") / program.rpartition(".")[2]
+    begun = (output / CHECKPOINTS / RECORD).exists()
+    whole = given.model or given.train  # the command that begins a run, and not just that it shall go on
+    if (given.resume and (begun or not whole)) or (restarted() and begun):
+        return Run.resume(program, Namespace(**{**vars(given), "output": output}))
+    return Run.begin(program, fill(given, recipes[recipe_name(given, recipes)], output=output, **defaults))
 
 
 def recipe_name(given: Namespace, recipes: Recipes) -> str:
@@ -72,7 +84,7 @@ def preparing(run: Run, parser: argparse.ArgumentParser) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         run.abandon()
-        parser.exit(INTERRUPTED, "Interrupted before training began.\n")
+        parser.exit(INTERRUPTED, "Interrupted before training began.\n" if main_process() else None)
     except (ImportError, OSError, ValueError) as error:
         run.abandon()
         parser.error(str(error))
@@ -184,21 +196,6 @@ def has_validation(source: str, load: Callable[..., object]) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-@contextmanager
-def first_process_first(settings: Namespace) -> Iterator[None]:
-    """Let the first of several processes do something, and the others after it, when its files are there."""
-    if processes() == 1:
-        yield
-    else:
-        from accelerate import PartialState
-
-        from finetune.training import on_cpu
-
-        # The others wait for as long as it takes; usually they give up after ten or thirty minutes.
-        with PartialState(cpu=on_cpu(settings), timeout=timedelta(days=7)).main_process_first():
-            yield
 
 
 def _disk_is_full(error: BaseException | None) -> bool:

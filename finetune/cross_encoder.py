@@ -32,12 +32,11 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetune.card import Score
 from finetune.common import (
     INTERRUPTED,
-    first_process_first,
     open_run,
     preparing,
     publish,
@@ -51,6 +50,7 @@ from finetune.measures import Measure
 from finetune.negatives import describe_mining
 from finetune.options import Recipes, above_zero, below_one, positive, refuse, training_parser
 from finetune.pairs import Pair
+from finetune.processes import main_process, on_first_process, per_process, processes
 from finetune.rerank_losses import LOSSES, build_dataset, build_loss, rows_per_batch
 from finetune.reranking import (
     cut_share,
@@ -60,7 +60,7 @@ from finetune.reranking import (
     search_material,
     tutorial_material,
 )
-from finetune.run import REJECTED, Run, main_process, processes
+from finetune.run import REJECTED, Run
 from finetune.search_data import SearchData, load_search_data
 from rag_app.models import load_cross_encoder, resolve_model
 
@@ -135,12 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with preparing(run, parser):
         # 2. Model and data
+        per_process(rows_per_batch(settings))
         model = load_trainable(settings)
-        data = load_search_data(settings)
-        run.check_data(data.record())
-        with first_process_first(settings):
-            pairs, measure = tutorial_material(settings, data) if _tutorial(run) else search_material(run, data)
-        _describe(run, model, data, pairs)
+        data, pairs, measure = on_first_process(settings, lambda: _prepare(run, model))
 
         # 3. Before: an untrained head ranks by chance, and only the tutorial measures it
         if _tutorial(run) and main_process() and "before" not in run.record:
@@ -173,6 +170,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     publish(run, subfolder=REJECTED)
     return _rejected(run)
+
+
+class Prepared(NamedTuple):
+    """What is done before training, once: data, the pairs to train on, and what is measured meanwhile."""
+
+    data: SearchData
+    pairs: list[Pair]
+    measure: Measure
+
+
+def _prepare(run: Run, model: "CrossEncoder") -> Prepared:
+    data = load_search_data(run.settings)
+    run.check_data(data.record())
+    pairs, measure = tutorial_material(run.settings, data) if _tutorial(run) else search_material(run, data)
+    _describe(run, model, data, pairs)
+    return Prepared(data, pairs, measure)
 
 
 def load_trainable(settings: Namespace) -> "CrossEncoder":
@@ -247,8 +260,6 @@ def _rejected(run: Run) -> int:
 def _describe(run: Run, model: "CrossEncoder", data: SearchData, pairs: Sequence[Pair]) -> None:
     cut = cut_share(model, pairs)
     run.note(truncated=cut, leaked=data.leaked, pairs=len(pairs), negatives=sum(len(pair.negatives) for pair in pairs))
-    if not main_process():
-        return
     print(
         f"{len(pairs):,} questions with {run.record['negatives']:,} negatives to train on, "
         f"{len(data.held_out.questions):,} questions held out, {len(data.test.questions):,} to test on; the model "
@@ -273,8 +284,8 @@ def _trainer(
 
     from finetune.training import one_device, shared_arguments
 
-    shared = shared_arguments(settings, folder, metric=measure.main if choose else None)
-    shared["per_device_train_batch_size"] = rows_per_batch(settings)
+    metric = measure.main if choose else None
+    shared = shared_arguments(settings, folder, metric=metric, rows=rows_per_batch(settings))
     return CrossEncoderTrainer(
         model=model,
         # With several processes: it would look for them in the output, a class of its own, and miss them all.

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from finetune.card import markdown_table
 from finetune.morpheme_space import DIMENSIONS, Floats, embed, find_space, load_kiwi, read_morphemes
 from finetune.morpheme_tokens import PLAIN, PLAIN_WEIGHT, SIF, Token, build_tokenizer, spellings, to_tokens
+from finetune.processes import refuse_processes
 from rag_app.korean import normalise
 
 Scores = dict[str, dict[str, float]]
@@ -185,6 +186,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--train", type=Path, nargs="+", default=[], help=records)
     parser.add_argument("--validation", type=Path, nargs="+", default=[], help="likewise; all contexts are searched")
     args = parser.parse_args(argv)
+    refuse_processes(parser, "The embedded model is built")
 
     # 1. Kiwi's morphemes and the space of their vectors
     kiwi = load_kiwi()

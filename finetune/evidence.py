@@ -21,6 +21,7 @@ from langchain_core.retrievers import BaseRetriever
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from finetune.processes import refuse_processes
 from rag_app.data.questions import Question, load_passages, load_retrieval_data
 from rag_app.evidence import (
     MIN_EVIDENCE,
@@ -144,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--refusal-cost", type=float, default=REFUSAL_COST, help="how much worse a false refusal is")
     parser.add_argument("--off-topic", help="questions about something else entirely, none of which has an answer here")
     args = parser.parse_args(argv)
+    refuse_processes(parser, "The weights are fitted")
 
     # 1. Model
     from rag_app.embeddings import load_embeddings

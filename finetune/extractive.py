@@ -20,6 +20,7 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from finetune.processes import refuse_processes
 from rag_app.data.questions import Question, RetrievalData, load_retrieval_data
 from rag_app.extractive import (
     WEIGHTS,
@@ -136,6 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--questions", type=int, default=400, help="how many training questions")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
+    refuse_processes(parser, "The weights are fitted")
 
     # 1. Model
     embeddings = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetune.pairs import Pair
-from finetune.run import processes
+from finetune.processes import processes
 
 if TYPE_CHECKING:
     import torch
@@ -48,12 +48,12 @@ def build_loss(settings: Namespace, model: "SentenceTransformer") -> "torch.nn.M
 
     ``mnrl`` takes the other passages of the batch, and every question's hard negatives, for wrong (Henderson et al.
     2017); ``cached-mnrl`` does it in little memory (Gao et al. 2021); ``margin-mse`` learns a reranker's score margins
-    (Hofstätter et al. 2020). With several processes passages are gathered from all, but not for the tutorial's recipe.
+    (Hofstätter et al. 2020). With several processes passages are gathered from all: their batches are shares of one.
     ``settings.matryoshka`` applies the loss to the first so many dimensions as well (Kusupati et al. 2022).
     """
     from sentence_transformers.sentence_transformer import losses
 
-    gather = processes() > 1 and settings.recipe != "tutorial"
+    gather = processes() > 1
     if settings.loss == "margin-mse":
         loss: torch.nn.Module = losses.MarginMSELoss(model, similarity_fct=partial(_scaled_cosine, settings.scale))
     elif settings.loss == "cached-mnrl":

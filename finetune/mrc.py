@@ -20,10 +20,11 @@ import argparse
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetune.card import Score
-from finetune.common import INTERRUPTED, first_process_first, open_run, preparing, publish, resumable, train
+from finetune.common import INTERRUPTED, open_run, preparing, publish, resumable, train
 from finetune.embedding import (
     EMBEDDING_USE,
     embeddings_in_training,
@@ -35,12 +36,16 @@ from finetune.losses import LOSSES, check_loss
 from finetune.measures import Measure, retrieval_measure, separation_measure
 from finetune.options import Recipes, above_zero, below_one, positive, refuse, training_parser, whole
 from finetune.pairs import Pair, crop_pairs, question_pairs, truncated
-from finetune.rounds import begin_curve, finish_round, mine_round, round_trainer
-from finetune.run import Run, main_process
+from finetune.processes import first_process_first, main_process, on_first_process, per_process
+from finetune.rounds import begin_curve, finish_round, round_data, round_trainer
+from finetune.run import Run
 from finetune.search_data import SearchData, ask_otherwise, load_search_data
 from finetune.splits import draw
 from finetune.tutorial import tutorial_pairs
 from rag_app.embeddings import ModelEmbeddings
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 PROGRAM = "finetune.mrc"
 RECIPES: Recipes = {
@@ -108,26 +113,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         # 2. Model and data
         if settings.recipe == "tutorial":
             refuse(settings, ("crops", "also_ask"), DEFAULTS, "does nothing with --recipe tutorial")
+        per_process(settings.batch_size)
         model = load_trainable(settings.model, settings)
-        check_loss(settings, model)
-        embeddings = embeddings_in_training(model)
-        data = load_search_data(settings)
-        run.check_data(data.record())
-        pairs = training_pairs(settings, data, embeddings)
-        _describe(run, data, pairs, embeddings)
+        data, pairs, measures, chosen_by = on_first_process(settings, lambda: _prepare(run, model))
 
         # 3. Before
-        measures = _measures(settings, data, embeddings)
-        chosen_by = _choosing(data, embeddings, settings.seed) if settings.validation_share else None
         if main_process() and "before" not in run.record:
             run.note(before=[measure.scores(model) for measure in measures])
         if settings.widen:
             widen(model, settings.widen, settings.seed)
-            embeddings = embeddings_in_training(model)
             if main_process() and "widened" not in run.record:
                 run.note(widened=measures[0].scores(model))
         if main_process() and chosen_by is None and "curve" not in run.record:
             begin_curve(run, measures[0], run.record.get("widened", run.record["before"][0]))
+        embeddings = embeddings_in_training(model)
 
     # 4. Rounds of mining and training
     for number in range(1, settings.rounds + 1):
@@ -135,10 +134,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not (folder / "model").exists():
             if settings.rounds > 1 and main_process():
                 print(f"Round {number} of {settings.rounds}")
-            with resumable(run), first_process_first(settings):
-                mined = mine_round(settings, data, pairs, embeddings, folder)
+            with resumable(run):
+                rows = on_first_process(settings, partial(round_data, settings, data, pairs, embeddings, folder))
             watched = chosen_by or measures[0]
-            trainer = round_trainer(settings, model, mined, data, folder, watched, choose=chosen_by is not None)
+            trainer = round_trainer(settings, model, rows, folder, watched, choose=chosen_by is not None)
             if not train(run, trainer, names=watched.names, folder=folder):
                 return INTERRUPTED
             with resumable(run), first_process_first(settings):
@@ -155,6 +154,33 @@ def main(argv: Sequence[str] | None = None) -> int:
             run.note(scores=_scores(settings, measures, run.record["before"], after), card=_card(run, data, len(pairs)))
         publish(run)
     return 0
+
+
+class Prepared(NamedTuple):
+    """What is done before training, once.
+
+    Attributes:
+        data: All of it.
+        pairs: What is trained on, without hard negatives.
+        measures: Before and after training.
+        chosen_by: What chooses the checkpoint, if anything does.
+    """
+
+    data: SearchData
+    pairs: list[Pair]
+    measures: list[Measure]
+    chosen_by: Measure | None
+
+
+def _prepare(run: Run, model: "SentenceTransformer") -> Prepared:
+    settings, embeddings = run.settings, embeddings_in_training(model)
+    check_loss(settings, model)
+    data = load_search_data(settings)
+    run.check_data(data.record())
+    pairs = training_pairs(settings, data, embeddings)
+    _describe(run, data, pairs, embeddings)
+    chosen_by = _choosing(data, embeddings, settings.seed) if settings.validation_share else None
+    return Prepared(data, pairs, _measures(settings, data, embeddings), chosen_by)
 
 
 def training_pairs(settings: Namespace, data: SearchData, embeddings: ModelEmbeddings) -> list[Pair]:
@@ -214,8 +240,6 @@ def _describe(run: Run, data: SearchData, pairs: Sequence[Pair], embeddings: Mod
     cut = truncated([pair.passage for pair in pairs], embeddings.fits)
     given = sum(len(pair.negatives) for pair in pairs)
     run.note(truncated=cut, leaked=data.leaked, pairs=len(pairs), given_negatives=given)
-    if not main_process():
-        return
     for source in data.unlabelled:
         print(f"{source}: articles without questions, so their titles and sentences stand in for them")
     print(

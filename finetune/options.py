@@ -86,7 +86,7 @@ def training_parser(program: str, description: str, recipes: Recipes, *, data: s
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=above_zero, metavar="N", help="passes over the training pairs")
     training.add_argument("--max-steps", type=positive, metavar="N", help="stop after N steps, whatever --epochs says")
-    training.add_argument("--batch-size", type=positive, metavar="N", help="pairs in a step of one process")
+    training.add_argument("--batch-size", type=positive, metavar="N", help="pairs in a batch of all processes together")
     training.add_argument("--gradient-accumulation", type=positive, metavar="N", help="batches summed for one step")
     training.add_argument("--learning-rate", type=above_zero, metavar="RATE", help="its highest value")
     training.add_argument("--warmup-steps", type=float, metavar="N", help="steps to reach it; below 1, a share of all")

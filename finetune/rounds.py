@@ -4,24 +4,50 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.embedding import save_trained
 from finetune.losses import build_dataset, build_loss
 from finetune.measures import Measure
 from finetune.negatives import describe_mining, mine_negatives
 from finetune.pairs import Pair, read_pairs, write_pairs
-from finetune.run import Run, main_process
+from finetune.processes import main_process
+from finetune.run import Run
 from finetune.search_data import SearchData
 from rag_app.embeddings import ModelEmbeddings
 from rag_app.index import build_index
 from rag_app.retrieval import HybridRetriever
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 
 MINED_DEPTH = 30
 """How many passages the search returns to mine from."""
+
+
+class RoundData(NamedTuple):
+    """What a round trains on.
+
+    Attributes:
+        rows: See `finetune.losses.build_dataset`.
+        groups: Of each row; those of one repeat each other, see `finetune.search_data.SearchData`.
+    """
+
+    rows: "Dataset"
+    groups: list[int]
+
+
+def round_data(
+    settings: Namespace, data: SearchData, pairs: Sequence[Pair], embeddings: ModelEmbeddings, folder: Path
+) -> RoundData:
+    """Return what a round trains on, with the hard negatives of `mine_round`.
+
+    Raises:
+        ValueError: See `finetune.losses.build_dataset`.
+    """
+    mined = mine_round(settings, data, pairs, embeddings, folder)
+    return RoundData(build_dataset(settings, mined), [data.repeats[pair.doc_id] for pair in mined])
 
 
 def mine_round(
@@ -50,8 +76,7 @@ def mine_round(
 def round_trainer(
     settings: Namespace,
     model: "SentenceTransformer",
-    pairs: Sequence[Pair],
-    data: SearchData,
+    data: RoundData,
     folder: Path,
     measure: Measure,
     *,
@@ -62,31 +87,25 @@ def round_trainer(
     Args:
         settings: See `finetune.mrc`.
         model: Trained from where it stands.
-        pairs: From `mine_round`.
-        data: Says which passages repeat each other.
+        data: From `round_data`.
         folder: For the checkpoints.
         measure: Drawn as the curve.
         choose: Whether the checkpoint that does best at it is kept; else the last.
     """
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.sentence_transformer.training_args import BatchSamplers
+    from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
 
     from finetune.batches import group_batches
     from finetune.training import one_device, shared_arguments
 
-    sampler = (
-        BatchSamplers.NO_DUPLICATES
-        if settings.recipe == "tutorial"
-        else group_batches([data.repeats[pair.doc_id] for pair in pairs])
-    )
+    batches = NoDuplicatesBatchSampler if settings.recipe == "tutorial" else group_batches(data.groups)
+    metric = measure.main if choose else None
     return SentenceTransformerTrainer(
         model=model,
         args=one_device(
-            SentenceTransformerTrainingArguments(
-                **shared_arguments(settings, folder, metric=measure.main if choose else None), batch_sampler=sampler
-            )
+            SentenceTransformerTrainingArguments(**shared_arguments(settings, folder, metric=metric, batches=batches))
         ),
-        train_dataset=build_dataset(settings, pairs),
+        train_dataset=data.rows,
         loss=build_loss(settings, model),
         evaluator=measure.evaluator,
     )

@@ -6,7 +6,6 @@ plot of its evaluations.
 """
 
 import json
-import os
 import shlex
 import shutil
 from argparse import Namespace
@@ -17,6 +16,7 @@ from typing import Any
 
 from finetune.card import plot_curve, write_card
 from finetune.options import resumed, to_stored
+from finetune.processes import launcher, main_process, processes
 from rag_app.durable_files import write_text
 from rag_app.provenance import commit, versions
 
@@ -29,7 +29,7 @@ _PACKAGES = ("korean-rag", "sentence-transformers", "transformers", "torch", "da
 class Run:
     """A run that was begun or resumed; every change to its record is on disk at once.
 
-    With several processes only the first one writes; see `main_process`.
+    With several processes only the first one writes; see `finetune.processes`.
 
     Attributes:
         output: Where the model goes.
@@ -97,8 +97,8 @@ class Run:
             raise ValueError(f"{given.output} holds a run of {record['program']}. Resume it with that program")
         if record["processes"] != processes():
             raise ValueError(
-                f"The run in {given.output} began in {record['processes']} processes, which would go on in "
-                f"{processes()} with other batches. Start {record['processes']} with torchrun"
+                f"The run in {given.output} began in {record['processes']} processes, and in {processes()} would go on "
+                f"with other random numbers. Start {record['processes']} with torchrun"
             )
         return cls(given.output, resumed(given, record["arguments"]), record, resuming=True)
 
@@ -164,18 +164,7 @@ class Run:
 
     def how_to_resume(self) -> str:
         """Return what to say to somebody whose run stopped."""
-        launcher = "python" if processes() == 1 else f"torchrun --nproc-per-node {processes()}"
-        return f"Go on with: {launcher} -m {self.record['program']} --output {shlex.quote(str(self.output))} --resume"
-
-
-def main_process() -> bool:
-    """Return whether this is the only process, or the first of those that torchrun started."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
-def processes() -> int:
-    """Return how many processes torchrun started for this run."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+        return f"Go on with: {launcher()} -m {self.record['program']} --output {shlex.quote(str(self.output))} --resume"
 
 
 def environment() -> dict[str, Any]:

@@ -18,7 +18,8 @@ from finetune.card import Score
 from finetune.common import INTERRUPTED, data_record, has_validation, open_run, preparing, publish, resumable, train
 from finetune.embedding import EMBEDDING_USE, load_trainable, save_embedding
 from finetune.options import Recipes, training_parser
-from finetune.run import Run, main_process
+from finetune.processes import main_process, on_first_process, per_process
+from finetune.run import Run
 from rag_app.data.similarity import SimilarityPair, load_similarity_pairs
 
 if TYPE_CHECKING:
@@ -90,7 +91,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with preparing(run, parser):
         # 2. Data and model
-        data = load_data(settings)
+        per_process(settings.batch_size)
+        data = on_first_process(settings, lambda: load_data(settings))
         run.check_data({name: data_record(pairs) for name, pairs in data._asdict().items()})
         model = load_trainable(settings.model, settings)
         if main_process():
@@ -103,8 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     # 4. Train
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
-    from sentence_transformers.sentence_transformer import losses
 
+    from finetune.similarity_losses import build_loss
     from finetune.training import curve, one_device, shared_arguments
 
     trainer = SentenceTransformerTrainer(
@@ -115,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         ),
         train_dataset=_dataset(data.train),
-        loss=getattr(losses, LOSSES[settings.loss])(model),
+        loss=build_loss(settings.loss, model),
         evaluator=evaluator(data.held_out),
     )
     if not train(run, trainer, names=NAMES):

@@ -5,17 +5,19 @@ import signal
 import sys
 import threading
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import torch
+from sentence_transformers.base.sampler import BatchSamplers, DefaultBatchSampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging
 
-from finetune.run import processes
+from finetune.batches import random_batches, shared_batches
+from finetune.processes import per_process, processes
 
 _STATE = "trainer_state.json"  # the last file that the trainer writes into a checkpoint
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -23,19 +25,32 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 T = TypeVar("T", bound=TrainingArguments)
 
 
-def shared_arguments(settings: Namespace, folder: Path, *, metric: str | None) -> dict[str, Any]:
+def shared_arguments(
+    settings: Namespace,
+    folder: Path,
+    *,
+    metric: str | None,
+    rows: int | None = None,
+    batches: Callable[..., DefaultBatchSampler] | None = None,
+) -> dict[str, Any]:
     """Return the arguments that sentence-transformers' trainers share, as keywords of their argument classes.
 
     Args:
         settings: From `finetune.options.fill`.
         folder: Where checkpoints go.
         metric: The evaluator's metric; the checkpoint where it is highest is kept. None keeps the last weights.
+        rows: Rows of the data set in a batch, of all processes together; ``settings.batch_size`` if None.
+        batches: Makes the sampler of batches; random ones if None.
+
+    Raises:
+        ValueError: See `finetune.processes.per_process`.
     """
     return {
         "output_dir": str(folder),
         "num_train_epochs": settings.epochs,
         "max_steps": settings.max_steps,
-        "per_device_train_batch_size": settings.batch_size,
+        "per_device_train_batch_size": per_process(settings.batch_size if rows is None else rows),
+        "batch_sampler": _sampler(batches),
         "gradient_accumulation_steps": settings.gradient_accumulation,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": settings.scheduler,
@@ -208,6 +223,12 @@ class Interruption(TrainerCallback):
 def curve(history: Sequence[Mapping[str, Any]], metric: str) -> list[tuple[int, float]]:
     """Return the metric at each evaluated step, from a trainer's ``state.log_history``."""
     return [(entry["step"], entry[f"eval_{metric}"]) for entry in history if f"eval_{metric}" in entry]
+
+
+def _sampler(batches: Callable[..., DefaultBatchSampler] | None) -> Any:
+    if processes() > 1:
+        return shared_batches(batches or random_batches, processes())
+    return batches or BatchSamplers.BATCH_SAMPLER
 
 
 def _precision(settings: Namespace) -> dict[str, bool]:

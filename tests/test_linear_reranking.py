@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 
-from finetune import linear_reranking
+from finetune import linear_reranking, processes
 from finetune.cross_encoder import REJECTED_STATUS, main
 from finetune.linear_reranking import rank_candidates
 from finetune.run import REJECTED
@@ -239,6 +239,7 @@ def test_several_processes_are_refused(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(processes, "_join", lambda settings: None)
     with pytest.raises(SystemExit) as stop:
         main([*arguments, f"--output={tmp_path / 'reranker'}"])
     assert stop.value.code == 2

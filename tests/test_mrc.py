@@ -14,7 +14,7 @@ from finetune import mrc
 from finetune.common import open_run
 from finetune.embedding import embeddings_in_training, load_trainable
 from finetune.pairs import read_pairs
-from finetune.rounds import mine_round, round_trainer
+from finetune.rounds import mine_round, round_data, round_trainer
 from finetune.search_data import load_search_data
 from rag_app.embeddings import StaticEmbeddings, load_embeddings
 from rag_app.models import load_static_model
@@ -70,8 +70,8 @@ def test_the_tutorials_program_runs_on_a_klue_like_model(
 
 
 def test_the_tutorials_arguments_are_those_published(tiny_transformer: Path, klue_mrc: Path, tmp_path: Path) -> None:
+    from sentence_transformers.base.sampler import NoDuplicatesBatchSampler
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-    from sentence_transformers.sentence_transformer.training_args import BatchSamplers
 
     settings = settings_of(
         tmp_path, "--recipe", "tutorial", "--model", str(tiny_transformer), "--train", str(klue_mrc), *CPU
@@ -83,12 +83,13 @@ def test_the_tutorials_arguments_are_those_published(tiny_transformer: Path, klu
         data.train.passages[question.context_id].page_content for question in data.train.questions
     ]
     (measure,) = mrc._measures(settings, data, embeddings_in_training(model))
-    trainer = round_trainer(settings, model, pairs, data, tmp_path, measure, choose=False)
+    rows = round_data(settings, data, pairs, embeddings_in_training(model), tmp_path)
+    trainer = round_trainer(settings, model, rows, tmp_path, measure, choose=False)
     arguments = trainer.args
     assert (arguments.per_device_train_batch_size, arguments.num_train_epochs, arguments.max_steps) == (16, 1, -1)
     assert (arguments.learning_rate, arguments.warmup_steps, arguments.lr_scheduler_type) == (2e-5, 100, "linear")
     assert (arguments.eval_steps, arguments.seed, arguments.load_best_model_at_end) == (1000, 42, False)
-    assert arguments.batch_sampler == BatchSamplers.NO_DUPLICATES
+    assert arguments.batch_sampler is NoDuplicatesBatchSampler
     loss: Any = trainer.loss
     assert isinstance(loss, MultipleNegativesRankingLoss)
     assert (loss.scale, loss.gather_across_devices) == (20.0, False)

@@ -365,23 +365,7 @@ def test_two_processes_train_together_and_resume_to_the_same_weights(
     assert [told.count(again) for told in messages] == [0, 1]
     assert same_weights(tmp_path / "whole", tmp_path / "broken")
     assert not same_weights(tmp_path / "whole", tmp_path / "alone")
-    record = json.loads((tmp_path / "whole" / "run.json").read_text("utf-8"))
-    assert record["processes"] == 2
-    assert [step for step, _ in record["curve"]["points"]] == [
-        2,
-        4,
-        6,
-        8,
-        10,
-        12,
-        14,
-        15,
-        17,
-        19,
-        21,
-        23,
-        25,
-        27,
-        29,
-        30,
-    ]
+    records = [json.loads((tmp_path / name / "run.json").read_text("utf-8")) for name in ("whole", "alone")]
+    assert [record["processes"] for record in records] == [2, 1]
+    steps = [[step for step, _ in record["curve"]["points"]] for record in records]
+    assert steps[0] == steps[1] == [*range(2, 33, 2), 33, *range(35, 66, 2), 66]
