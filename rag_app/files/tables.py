@@ -111,7 +111,20 @@ def jsonl_rows(path: Path) -> Iterator[Row]:
         for number, line in enumerate(lines, start=1):
             lines.row = 0
             if line.strip():
-                yield _row(f"line {number}", _parse_json(line, f"line {number}: "))
+                yield parse_json_row(line, f"line {number}")
+
+
+def parse_json_row(line: str, place: str) -> Row:
+    """Return the row that a JSON object is.
+
+    Args:
+        line: The object.
+        place: Where it stands in its file.
+
+    Raises:
+        ValueError: It is none; names the place.
+    """
+    return _row(place, _parse_json(line, f"{place}: "))
 
 
 def json_rows(path: Path) -> Iterator[Row]:
@@ -176,24 +189,39 @@ def table_records(rows: Iterable[Row], columns: Columns = USUAL_COLUMNS) -> Iter
         ValueError: A column is missing or holds something else than text; names the place.
     """
     for number, row in enumerate(rows):
-        try:
-            # Rows of json may leave columns out, so only the first shows whether a given name is wrong.
-            found = _find_columns(tuple(row.values), columns, number == 0)
-        except ValueError as error:
-            raise ValueError(f"{row.place}: {error}") from error
-        record = {field: row.values[name] for field, name in found.items()}
-        text = record["text"] or ""
-        if not isinstance(text, str):
-            wrong = f"{row.place}: column {found['text']!r} holds a {type(text).__name__}, not text"
-            raise ValueError(f"{wrong}. Correct it, or name another with --text-column")
-        if not any(map(str.isalnum, text)):
-            continue
-        if not record.get("url") and str(record.get("source")).startswith(("http://", "https://")):
-            record["url"] = record.pop("source")
-        if not any(name in row.values for name in QUESTION_NAMES):
-            others = row.values.keys() - found.values()
-            record = {name: value for name, value in row.values.items() if name in others} | record
-        yield record
+        if (record := row_record(row, columns, first=number == 0)) is not None:
+            yield record
+
+
+def row_record(row: Row, columns: Columns = USUAL_COLUMNS, *, first: bool) -> dict[str, Any] | None:
+    """Return a row as a record; None if its text has no letter or digit. See `table_records`.
+
+    Args:
+        row: Of a table.
+        columns: Which of its columns holds what.
+        first: Whether it is the table's first row, in which every column that was named has to be: rows of json may
+            leave columns out.
+
+    Raises:
+        ValueError: A column is missing or holds something else than text; names the place.
+    """
+    try:
+        found = _find_columns(tuple(row.values), columns, first)
+    except ValueError as error:
+        raise ValueError(f"{row.place}: {error}") from error
+    record = {field: row.values[name] for field, name in found.items()}
+    text = record["text"] or ""
+    if not isinstance(text, str):
+        wrong = f"{row.place}: column {found['text']!r} holds a {type(text).__name__}, not text"
+        raise ValueError(f"{wrong}. Correct it, or name another with --text-column")
+    if not any(map(str.isalnum, text)):
+        return None
+    if not record.get("url") and str(record.get("source")).startswith(("http://", "https://")):
+        record["url"] = record.pop("source")
+    if not any(name in row.values for name in QUESTION_NAMES):
+        others = row.values.keys() - found.values()
+        record = {name: value for name, value in row.values.items() if name in others} | record
+    return record
 
 
 @lru_cache(maxsize=256)

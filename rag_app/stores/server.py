@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -111,6 +112,12 @@ class ServerStore(CosineStore):
     def analyses(self) -> Mapping[str, Analysis]:
         """What takes passages and questions apart."""
         return korean_analyses(analyzer())
+
+    def embedding_with(self, embedding: Embeddings) -> Self:
+        """Return the same store with other embeddings; it makes connections of its own."""
+        store = copy(self)
+        store._embedding = embedding
+        return store
 
     # The life of an index
 

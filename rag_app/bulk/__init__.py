@@ -1,0 +1,1 @@
+"""Indexing on many machines, with Ray Data."""

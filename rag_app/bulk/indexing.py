@@ -1,0 +1,282 @@
+"""Indexing on many machines: Ray Data reads, splits, embeds and writes, and goes on where it was stopped."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rag_app.bulk.checkpoints import Checkpoints, checkpoints_of, done_before
+from rag_app.bulk.files import DataFile, Source, find_files
+from rag_app.bulk.reading import FileReport
+from rag_app.embeddings import load_embeddings
+from rag_app.files.tables import USUAL_COLUMNS, Columns
+from rag_app.models import EMBEDDED, Backend, serving_backend
+from rag_app.passages import PASSAGE_CHARS
+from rag_app.server_index import begin_index, check_server_manifest, count_stored, new_manifest, publish_index
+from rag_app.stores.address import Address
+from rag_app.stores.cosines import NoEmbeddings
+from rag_app.stores.server import ServerStore
+from rag_app.stores.servers import server_store
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+    from rag_app.bulk.steps import ArticleSource
+
+_BLOCK = 512 * 1024
+"""Bytes of articles that are done, and noted as done, at once: with the usual 128 MiB the first kill loses hours."""
+_LIGHT = 0.1  # CPUs that reading and noting ask for
+_HEAVY = 0.9  # that an actor asks for, so that those on all cores leave some for reading and noting
+_PATIENCE = 300.0
+_STALLED = 1800.0
+
+
+class BulkResult(NamedTuple):
+    """What a bulk job did.
+
+    Attributes:
+        documents: In the index now.
+        passages: Likewise.
+        added: How many documents came into it by this job, since it was begun first.
+        skipped: How many of those read repeat another, or were there already.
+        reports: Of every file that was read.
+    """
+
+    documents: int
+    passages: int
+    added: int
+    skipped: int
+    reports: list[FileReport]
+
+    @property
+    def failed(self) -> list[FileReport]:
+        """The reports of the files in which something could not be read."""
+        return [report for report in self.reports if report.broken]
+
+
+class Workers(NamedTuple):
+    """Who does a bulk job.
+
+    Attributes:
+        ray_address: Of a Ray cluster; None for the one that RAY_ADDRESS names or that runs here, else one is started on
+            this machine for the time of the process.
+        actors: How many embed at once at most, each with the model in its memory; None for one on each core.
+        gpus_per_actor: Such as 1, or 0.5 for two actors on a GPU; 0 for the CPU.
+        backend: What a transformer runs on; see `rag_app.embeddings.load_embeddings`.
+        patience: Seconds for which a store that does not answer is waited for.
+        stalled: Seconds without any progress after which the job is begun anew, once, from its checkpoints. More than
+            an actor takes for half a megabyte of articles, and than ``patience``.
+    """
+
+    ray_address: str | None = None
+    actors: int | None = None
+    gpus_per_actor: float = 0.0
+    backend: Backend | None = None
+    patience: float = _PATIENCE
+    stalled: float = _STALLED
+
+
+HERE = Workers()
+"""The cluster that is known here, with all its cores."""
+
+
+def index_in_bulk(
+    source: Source,
+    address: str | Address,
+    model: str = EMBEDDED,
+    *,
+    columns: Columns = USUAL_COLUMNS,
+    passage_chars: int = PASSAGE_CHARS,
+    vectors: str = "auto",
+    replace: bool = False,
+    checkpoint: str | Path | None = None,
+    workers: Workers = HERE,
+    progress: bool = False,
+) -> BulkResult:
+    """Build an index in a vector database, on the machines of a Ray cluster.
+
+    It is the index that `rag_app.index.build_index` makes of the same articles, and nobody sees it before it is
+    complete. A job that was stopped, begun again with the same arguments, does only what is missing. A row that cannot
+    be read costs that row alone; the result says which and why. Of articles with the same text but other metadata, one
+    is kept, whichever comes first.
+
+    Args:
+        source: Files in jsonl, parquet, csv, tsv or json, a folder of them, the address of one on an object store, or
+            several. All machines have to see it.
+        address: Where the index is to be; see `rag_app.stores.address.Address`. All machines have to reach it.
+        model: The embedding model: "embedded", a folder, or a Hub id. All machines have to have it, or to reach the
+            Hub.
+        columns: Which columns hold what, where they have no usual name.
+        passage_chars: See `rag_app.index.build_index`, as for the following.
+        vectors: ``"auto"`` or ``"exact"``.
+        replace: Replace an index that is there already; it stays whole until the new one is complete.
+        checkpoint: A folder for notes of what is done, which all machines have to see and which is removed at the end.
+            None for one beside what is read.
+        workers: Who does it.
+        progress: Show Ray's progress on stderr.
+
+    Raises:
+        FileExistsError: There is an index already and ``replace`` was not asked for.
+        FileNotFoundError: There is no such source.
+        ValueError: There is no article in it, or an argument is none of those that are possible.
+        ConnectionError: The store does not answer.
+        TimeoutError: Twice nothing was done for as long as ``workers`` says.
+        ImportError: What the job needs is not installed; says how to install it.
+    """
+    check_ray()
+    place = _server_address(address)
+    files = find_files(source)
+    embeddings = load_embeddings(model, backend=serving_backend(model, workers.backend))
+    manifest = new_manifest(embeddings, passage_chars=passage_chars, vectors=vectors, user_dictionary=None)
+    draft = begin_index(place, NoEmbeddings(), manifest, replace=replace)
+    job = {"to": str(place), "draft": True, "manifest": manifest, "columns": columns}
+    notes = checkpoints_of(job, source, checkpoint)
+    reports = _run(files, columns, draft, manifest, model, notes, workers, progress=progress)
+    publish_index(draft)
+    notes.remove()
+    return _result(server_store(place), 0, reports)
+
+
+def add_in_bulk(
+    source: Source,
+    address: str | Address,
+    *,
+    columns: Columns = USUAL_COLUMNS,
+    checkpoint: str | Path | None = None,
+    workers: Workers = HERE,
+    progress: bool = False,
+) -> BulkResult:
+    """Add to an index in a vector database, on the machines of a Ray cluster; see `index_in_bulk`.
+
+    Raises:
+        FileNotFoundError: There is no index, or no such source.
+        ValueError: It was built with a model that goes by no name.
+    """
+    check_ray()
+    place = _server_address(address)
+    files = find_files(source)
+    store = server_store(place, NoEmbeddings())
+    check_server_manifest(place, manifest := store.manifest())
+    if manifest["model"]["fingerprint"] is None:
+        raise ValueError(f"{place} was built with {manifest['model']['name']}, which workers cannot load by its name.")
+    before = count_stored(store)["documents"]
+    job = {"to": str(place), "draft": False, "manifest": manifest, "columns": columns}
+    notes = checkpoints_of(job, source, checkpoint)
+    reports = _run(files, columns, store, manifest, manifest["model"]["name"], notes, workers, progress=progress)
+    notes.remove()
+    return _result(store, before, reports)
+
+
+def check_ray() -> None:
+    """Raise ImportError, with the remedy, if Ray Data is not installed."""
+    if missing := [name for name in ("ray", "pyarrow") if find_spec(name) is None]:
+        raise ImportError(f"Bulk indexing needs {' and '.join(missing)}. Install: pip install 'korean-rag[ray]'")
+
+
+def start_ray(address: str | None) -> None:
+    """Connect to a Ray cluster, unless this process is connected already; see `Workers`."""
+    import ray
+
+    if not ray.is_initialized():
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # one that is started here is to tell nobody
+        ray.init(address, include_dashboard=None if address else False, log_to_driver=False)
+
+
+def _run(
+    files: list[DataFile],
+    columns: Columns,
+    store: ServerStore,
+    manifest: Mapping[str, Any],
+    model: str,
+    notes: Checkpoints,
+    workers: Workers,
+    *,
+    progress: bool,
+) -> list[FileReport]:
+    """Write the articles of files, and return the reports of the files."""
+    start_ray(workers.ray_address)
+    from ray.data.exceptions import ExecutionTimeoutError
+
+    from rag_app.bulk.steps import ArticleSource, ArticleWriter, Done
+
+    arguments = (store, manifest, model, workers.backend, workers.patience)
+    for last in (False, True):
+        articles = _articles(
+            ArticleSource(files, columns, done_before(notes, store)), notes, workers, progress=progress
+        )
+        written = articles.map_batches(
+            ArticleWriter,
+            fn_constructor_args=arguments,
+            batch_format="pyarrow",
+            batch_size=None,
+            zero_copy_batch=True,
+            num_cpus=_HEAVY,
+            num_gpus=workers.gpus_per_actor or None,
+            compute=_pool(workers),
+        )
+        done = Done()
+        try:
+            with warnings.catch_warnings():
+                # It says that rows may be written twice: passages are kept under their ids.
+                warnings.filterwarnings("ignore", message="Checkpointing with non-file datasink")
+                written.write_datasink(done, ray_remote_args={"num_cpus": _LIGHT})
+            return done.reports
+        except ExecutionTimeoutError as error:
+            if last:
+                raise TimeoutError(
+                    f"Nothing was done for {workers.stalled:,.0f} s, twice. Look whether the cluster has a free "
+                    "machine; the same job goes on where it is"
+                ) from error
+    raise AssertionError
+
+
+def _articles(source: "ArticleSource", notes: Checkpoints, workers: Workers, *, progress: bool) -> "Dataset":
+    import ray
+    from ray.data.checkpoint import CheckpointConfig
+
+    from rag_app.bulk.rows import ID
+    from rag_app.bulk.steps import NoFilter
+
+    read: Dataset = ray.data.read_datasource(source, num_cpus=_LIGHT)
+    read.context.checkpoint_config = CheckpointConfig(
+        ID,
+        notes.path,
+        override_filesystem=notes.filesystem,
+        delete_checkpoint_on_success=False,
+        checkpoint_manager_cls=NoFilter,
+    )
+    read.context.target_max_block_size = _BLOCK
+    read.context.enable_progress_bars = progress
+    read.context.execution_no_progress_timeout_s = workers.stalled
+    return read
+
+
+def _pool(workers: Workers) -> Any:
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    if workers.actors is not None and workers.actors < 1:
+        raise ValueError(f"Want at least 1 actor, got {workers.actors}")
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    each = resources.get("GPU", 0) / workers.gpus_per_actor if workers.gpus_per_actor else resources.get("CPU", 1)
+    return ActorPoolStrategy(min_size=1, max_size=workers.actors or max(1, int(each)))
+
+
+def _server_address(address: str | Address) -> Address:
+    if isinstance(address, Address):
+        return address
+    if "://" not in address:
+        raise ValueError(
+            f"Many machines write to a vector database, and {address} is a folder. Give an address, such as "
+            "milvus://HOST:19530/COLLECTION, or leave out --engine ray"
+        )
+    return Address.parse(address)
+
+
+def _result(store: ServerStore, before: int, reports: list[FileReport]) -> BulkResult:
+    counted = count_stored(store)
+    added = counted["documents"] - before
+    read = sum(report.articles + report.repeated for report in reports)
+    return BulkResult(counted["documents"], counted["passages"], added, read - added, reports)
