@@ -122,6 +122,7 @@ def test_a_wrong_request_is_told_what_to_do(content: bytes | str, status: int, t
 
 def test_other_paths_and_methods_are_told_of() -> None:
     assert asked(served(), path="/docs", method="GET").status_code == 404
+    assert asked(served(), path="//search").status_code == 404
     answer = asked(served(), method="GET")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 

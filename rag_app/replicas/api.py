@@ -43,7 +43,7 @@ class Api:
 
     async def respond(self, request: Request) -> Response:
         """Return the answer to a request."""
-        path = request.url.path
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))  # Serve's route prefix
         if path not in self._routes:
             return _problem(404, "not_found", f"There is nothing here. Ask {' or '.join(self._routes)}.")
         method, answer = self._routes[path]
