@@ -12,7 +12,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from time import monotonic, sleep
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import psycopg
 
 USER = "tester"

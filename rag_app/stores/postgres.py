@@ -30,7 +30,6 @@ from langchain_postgres import Column, PGEngine
 from langchain_postgres.v2.async_vectorstore import AsyncPGVectorStore
 from langchain_postgres.v2.indexes import DistanceStrategy, HNSWIndex
 from numpy.typing import ArrayLike, NDArray
-from pgvector.psycopg import register_vector  # type: ignore[import-untyped]
 from psycopg import sql
 from psycopg.types.json import Jsonb
 from sqlalchemy import URL
@@ -48,7 +47,6 @@ from rag_app.stores.postings import (
     POSTING,
     Statistics,
     Term,
-    count_units,
     highest_score,
     pack_postings,
     score_postings,
@@ -115,18 +113,19 @@ class Store(ServerStore):
 
         def begin(connection: Connection) -> None:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_number(draft._schema)])  # who begins it is alone
-            if not draft._is_begun_with(connection, manifest):
+            if not draft._is_begun_with(manifest):
                 draft._create(dimension)
                 draft._create_beside(connection, manifest)
 
         self._do(begin)
         return draft
 
-    def _is_begun_with(self, connection: Connection, manifest: Mapping[str, Any]) -> bool:
-        if not _exists(connection, self._schema):
+    def _is_begun_with(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether there is one already; asked in a transaction of its own, so that it can be dropped then."""
+        try:
+            return bool(self.manifest() == json.loads(json.dumps(manifest)))
+        except FileNotFoundError:
             return False
-        told = self._row(connection, "SELECT manifest FROM {}.state")[0]
-        return bool(json.loads(told) == json.loads(json.dumps(manifest)))
 
     def _create(self, dimension: int) -> None:
         """Make the schema anew, and the table of langchain-postgres in it."""
@@ -269,7 +268,6 @@ class Store(ServerStore):
         ]
 
         def write(connection: Connection) -> None:
-            register_vector(connection)
             old = self._remove(connection, [str(row.passage.id) for row in rows])
             batch = int(self._row(connection, "SELECT nextval('{}.batches')")[0])
             names = sql.Identifier(self._schema)
@@ -317,8 +315,8 @@ class Store(ServerStore):
         where = {
             (*stored_term((name, unit)), one.batch)
             for one in old
-            for name, counts in count_units(one.units).items()
-            for unit in counts
+            for name, joined in one.units.items()
+            for unit in joined.split()
         }
         found = self._rows(
             connection,
@@ -393,7 +391,7 @@ class Store(ServerStore):
         state = self._read("SELECT build, changes FROM {}.state", [])[0]
         if key not in self._values or self._values[key][0] != state:
             asked = (
-                'SELECT DISTINCT told COLLATE "C" FROM (SELECT metadata -> %s::text AS value FROM {}.passages) AS every, '
+                'SELECT DISTINCT told COLLATE "C" FROM (SELECT metadata -> %s::text AS value FROM {}.passages) AS p, '
                 "LATERAL (SELECT value #>> '{{}}' WHERE jsonb_typeof(value) = 'string' UNION ALL "
                 "SELECT item #>> '{{}}' FROM jsonb_array_elements(CASE jsonb_typeof(value) WHEN 'array' THEN value "
                 "ELSE '[]' END) AS item WHERE jsonb_typeof(item) = 'string') AS texts (told) ORDER BY 1"
@@ -509,8 +507,8 @@ class Store(ServerStore):
         )
         frequencies = {(analysis, unit): int(size) // POSTING.itemsize for analysis, unit, size in counted}
         rows = self._rows(connection, "SELECT key, units FROM {}.passages WHERE id = ANY(%s)", [ids])
-        packed = pack_postings((key, json.loads(units)) for key, units in rows)
-        postings = {term: unpack_postings(some) for term, some in packed.items() if term in wanted}
+        packed = pack_postings(((key, json.loads(units)) for key, units in rows), terms.keys())
+        postings = {term: unpack_postings(some) for term, some in packed.items()}
         bound = highest_score(terms, frequencies, statistics.passages)
         return score_postings(postings, terms, frequencies, statistics), bound
 

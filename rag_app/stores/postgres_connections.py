@@ -100,6 +100,9 @@ class Connections:
             except IndexError:
                 connection = self._connect()
             try:
+                if connection.adapters.types.get("vector") is None:
+                    with suppress(psycopg.ProgrammingError):  # the extension is not there yet
+                        register_vector(connection)
                 yield connection
             except BaseException:
                 if connection.closed or connection.broken:
@@ -109,10 +112,7 @@ class Connections:
             idle.append(connection)
 
     def _connect(self) -> Connection:
-        connection = psycopg.connect(**self.parameters(), prepare_threshold=None, autocommit=True)
-        with suppress(psycopg.ProgrammingError):  # the extension is not there yet
-            register_vector(connection)
-        return connection
+        return psycopg.connect(**self.parameters(), prepare_threshold=None, autocommit=True)
 
     def parameters(self, timeout: float | None = None) -> dict[str, Any]:
         """Return what libpq wants to know.

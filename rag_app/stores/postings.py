@@ -1,7 +1,7 @@
 """Where the units of texts occur, packed small, and the BM25 scores of passages from it: those of Tantivy."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from math import log
 from struct import Struct
@@ -43,26 +43,22 @@ def stored_term(term: Term) -> Term:
     return term if len(unit) <= _UNIT else (analysis, f"{unit[:_UNIT]}~{sha256(unit.encode()).hexdigest()}")
 
 
-def count_units(units: Mapping[str, str]) -> dict[str, Counter[str]]:
-    """Return how often a passage has each unit, by analysis.
-
-    Args:
-        units: By analysis, joined by spaces.
-    """
-    return {name: Counter(joined.split()) for name, joined in units.items()}
-
-
-def pack_postings(passages: Iterable[tuple[int, Mapping[str, str]]]) -> dict[Term, bytes]:
+def pack_postings(
+    passages: Iterable[tuple[int, Mapping[str, str]]], wanted: Collection[Term] | None = None
+) -> dict[Term, bytes]:
     """Return the postings of each unit.
 
     Args:
         passages: Each by its key, with its units.
+        wanted: Only of these; all if None.
     """
     found: defaultdict[Term, bytearray] = defaultdict(bytearray)
     for key, units in passages:
-        for name, counts in count_units(units).items():
-            norm = norm_of(counts.total())
-            for unit, count in counts.items():
+        for name, joined in units.items():
+            every = joined.split()
+            norm = norm_of(len(every))
+            some = every if wanted is None else [unit for unit in every if (name, unit) in wanted]
+            for unit, count in Counter(some).items():
                 found[name, unit] += _pack(key, min(count, _MOST), norm)
     return {stored_term(term): bytes(packed) for term, packed in found.items()}
 

@@ -1,0 +1,346 @@
+"""PostgreSQL behind the seam: what LangChain asks of a store, and where the scores, filters and writes could differ."""
+
+import asyncio
+import multiprocessing
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.vectorstores import VectorStore
+from langchain_tests.integration_tests import VectorStoreIntegrationTests
+
+from rag_app.embeddings import load_embeddings
+from rag_app.filters import matches
+from rag_app.identity import describe_model
+from rag_app.korean import analyzer, normalise_question
+from rag_app.lexical import FIELDS, LexicalIndex, question_terms
+from rag_app.server_index import new_manifest
+from rag_app.stores.address import Address
+from rag_app.stores.postgres import Store
+from rag_app.stores.postgres_connections import Connections
+from tests.postgres_server import USER, PostgresServer, postgres_server
+
+TEXTS = (
+    "누리호는 2023년 5월 25일 전남 고흥 나로우주센터에서 발사됐다.",
+    "한국은행 금융통화위원회는 기준금리를 연 3.50%로 동결했다. 기준금리 동결은 세 번째다.",
+    "프로야구 한국시리즈가 잠실구장에서 막을 올렸다.",
+    "서울 아파트 매매 가격이 석 달째 올랐다고 한국부동산원이 밝혔다.",
+    "기상청은 내일 전국에 비가 내리고 기온이 떨어진다고 예보했다. " * 12,
+    "나로우주센터에서 누리호 4차 발사를 준비하고 있다. 누리호, 누리호!",
+)
+QUESTIONS = (
+    "누리호는 언제 발사됐나요?",
+    "기준금리가 동결됐나요?",
+    "한국에서 무슨 일이 있었나?",
+    "비가 오나요?",
+    "없는말임",
+)
+VALUES: tuple[Any, ...] = (
+    None,
+    "",
+    "경제",
+    "사회",
+    "a",
+    "B",
+    "가나다" * 100,
+    "가나다" * 100 + "라",
+    "'); DROP SCHEMA news CASCADE; --",
+    "[경제]",
+    0,
+    1,
+    2.5,
+    -3,
+    True,
+    False,
+    [],
+    ["경제", 1],
+    ["사회", None],
+    {"a": 1},
+)
+WANTED: tuple[Any, ...] = (*VALUES, 1.0, "경제\0", float("nan"), float("inf"), "$1", "%s", "{}")
+KEYS = ("section", "any")
+"""One with an index, one without."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with postgres_server() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: PostgresServer) -> Iterator[Store]:
+    store = Store(Address.parse(server.address("news")), load_embeddings("embedded"))
+    yield store
+    store.drop()
+
+
+def passages(texts: tuple[str, ...] = TEXTS, **metadata: Any) -> list[Document]:
+    return [Document(text, id=f"p{n}", metadata={"number": n, **metadata}) for n, text in enumerate(texts)]
+
+
+def fill(store: Store, documents: list[Document], form: str = "exact") -> None:
+    manifest = new_manifest(store.embeddings, passage_chars=1200, vectors=form, user_dictionary=None)
+    draft = store.begin(manifest)
+    draft.upsert(draft.rows(documents, store.embeddings.embed_documents([d.page_content for d in documents])))
+    draft.publish()
+
+
+def words(store: Store, question: str, **asked: Any) -> list[Any]:
+    return store.search_units(question_terms(store.analyses, normalise_question(question), FIELDS), 10, **asked)
+
+
+def same_scores(store: Store, texts: dict[str, str]) -> None:
+    """Compare with an index of Tantivy's that was made of the same passages at once."""
+    index = LexicalIndex.create(analyzer())
+    index.add(texts, texts.values())
+    index.commit()
+    for question in QUESTIONS:
+        wanted, found = index.search(question, 10), words(store, question)
+        assert [hit.id for hit in found] == [hit.id for hit in wanted]
+        assert [hit.score for hit in found] == pytest.approx([hit.score for hit in wanted], rel=1e-6)
+        assert [hit.coverage for hit in found] == pytest.approx([hit.coverage for hit in wanted], rel=1e-6)
+
+
+class TestStore(VectorStoreIntegrationTests):
+    @pytest.fixture
+    def vectorstore(self, server: PostgresServer) -> Iterator[VectorStore]:
+        store = Store(Address.parse(server.address("standard")), self.get_embeddings())
+        store.begin({"model": describe_model(store.embeddings), "vectors": "auto"}).publish()
+        yield store
+        store.drop()
+
+
+def test_scores_are_those_of_tantivy(store: Store) -> None:
+    fill(store, passages())
+    same_scores(store, {f"p{n}": text for n, text in enumerate(TEXTS)})
+
+
+def test_statistics_stay_exact_when_passages_are_replaced_and_deleted(store: Store) -> None:
+    fill(store, passages())
+    other = [Document("누리호 이야기가 아니다. 기준금리 기준금리.", id="p0"), Document("새 글: 한국시리즈", id="p9")]
+    store.add_vectors(other, store.embeddings.embed_documents([d.page_content for d in other]))
+    store.delete(["p1", "p4", "unknown"])
+    texts = {"p0": other[0].page_content, "p2": TEXTS[2], "p3": TEXTS[3], "p5": TEXTS[5], "p9": other[1].page_content}
+    same_scores(store, texts)
+    assert len(store) == 5
+    store.delete(sorted(texts))
+    left = store._do(lambda c: c.execute("SELECT count(*) FROM news.postings").fetchone())
+    assert (len(store), left) == (0, (0,))
+    assert words(store, QUESTIONS[0]) == []
+
+
+def test_named_passages_have_the_scores_of_all(store: Store) -> None:
+    fill(store, passages())
+    for question in QUESTIONS:
+        every = {hit.id: hit for hit in words(store, question)}
+        some = words(store, question, ids=["p0", "p1", "p4", "unknown"])
+        assert some == [hit for hit in every.values() if hit.id in {"p0", "p1", "p4"}]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_filters_keep_what_they_keep_in_python(store: Store, key: str) -> None:
+    documents = [Document("글", id=f"v{n}", metadata={key: value}) for n, value in enumerate(VALUES)]
+    documents.append(Document("글", id="missing"))
+    fill(store, documents)
+    tried = 0
+    for operator in ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin"):
+        for wanted in WANTED:
+            value = [wanted, "사회"] if operator in ("$in", "$nin") else wanted
+            filter = {key: {operator: value}}
+            try:
+                kept = {passage.id for passage in store.scan(filter)}
+            except ValueError:  # lists, and a text that no passage can have, are put in no order
+                assert operator[:2] in ("$g", "$l")
+                assert isinstance(wanted, list) or "\0" in wanted
+                continue
+            expected = {d.id for d in documents if matches(d.metadata, filter)}
+            assert (kept, store.count(filter)) == (expected, len(expected)), filter
+            tried += 1
+    assert tried > 150
+
+
+def test_a_key_of_a_filter_is_a_parameter_too(store: Store) -> None:
+    key = "x' = 'x' OR TRUE); DROP SCHEMA news CASCADE; --"
+    fill(store, [*passages()[:2], Document("글", id="odd", metadata={key: "{where} %s"})])
+    assert [p.id for p in store.scan({key: "{where} %s"})] == ["odd"]
+    assert store.count({key: {"$ne": "x"}}) == 3
+    assert store.values(key) == ["{where} %s"]
+
+
+@pytest.mark.parametrize("form", ["exact", "auto"])
+def test_searches_hand_a_filter_on(store: Store, form: str) -> None:
+    fill(store, [*passages(), Document("누리호", id="far", metadata={"section": ["과학", "우주"]})], form)
+    query = store.embeddings.embed_query("누리호")
+    scope = store.documents.matching({"section": {"$in": ["우주"]}})  # type: ignore[attr-defined]
+    assert [id_ for id_, _ in store.search_vector(query, 5, ids=scope)] == ["far"]
+    assert [id_ for id_, _ in store.search_vector(query, 5, filter={"number": {"$gt": 3}}, ids=["p0", "p5"])] == ["p5"]
+    assert [hit.id for hit in words(store, "누리호", ids=scope)] == ["far"]
+    assert {hit.id for hit in words(store, "누리호")} == {"far", "p0", "p5"}
+
+
+def test_equal_cosines_are_put_in_order_by_id(store: Store) -> None:
+    fill(store, [Document("같은 글", id=id_) for id_ in ("나", "b", "B", "가")])
+    assert [id_ for id_, _ in store.search_vector(store.embeddings.embed_query("글"), 3)] == ["B", "b", "가"]
+
+
+def test_the_index_finds_what_a_comparison_finds(store: Store) -> None:
+    rng = np.random.default_rng(7)
+    centres = rng.normal(size=(20, 256))
+    vectors = centres[rng.integers(20, size=2000)] + 0.6 * rng.normal(size=(2000, 256))
+    manifest = new_manifest(store.embeddings, passage_chars=1200, vectors="auto", user_dictionary=None)
+    draft = store.begin(manifest)
+    documents = [Document(f"글 {n}", id=f"{n:04}", metadata={"third": n % 3}) for n in range(2000)]
+    for start in (0, 1000):
+        draft.upsert(draft.rows(documents[start : start + 1000], vectors[start : start + 1000]))
+    draft.publish()
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for filter, among in ((None, np.arange(2000)), ({"third": 1}, np.arange(1, 2000, 3))):
+        hits = 0
+        for query in vectors[:50]:
+            nearest = among[np.argsort(-(unit[among] @ query))[:10]]
+            found = store.search_vector(query, 10, filter=filter)
+            assert len(found) == 10
+            hits += len({f"{n:04}" for n in nearest} & {id_ for id_, _ in found})
+        assert hits >= 0.98 * 500
+
+
+def test_what_was_begun_is_unseen_gone_on_with_and_published_in_one_step(store: Store) -> None:
+    store = Store(store.address, DeterministicFakeEmbedding(size=8))
+    fill(store, passages()[:2])
+    manifest = {**store.manifest(), "passage_chars": 600}
+    rows = store.rows(passages(), store.embeddings.embed_documents(list(TEXTS)))
+    store.begin(manifest).upsert(rows[:4])
+    assert len(store) == 2
+    draft = pickle.loads(pickle.dumps(store.begin(manifest)))
+    assert draft.known([f"p{n}" for n in range(6)]) == {"p0", "p1", "p2", "p3"}
+    assert len(store.begin({**manifest, "passage_chars": 700})) == 0, "another manifest begins anew"
+    draft = store.begin(manifest)
+    assert len(draft) == 0
+    draft.upsert(rows)
+    draft.publish()
+    assert (len(store), store.manifest(), len(draft)) == (6, manifest, 6)
+
+
+def test_another_schema_is_left_alone(server: PostgresServer) -> None:
+    store = Store(Address.parse(server.address("public")), load_embeddings("embedded"))
+    with pytest.raises(FileExistsError, match="something else"):
+        fill(store, passages())
+    with pytest.raises(FileExistsError, match="something else"):
+        store.drop()
+
+
+def test_names_that_begin_alike_are_not_confused(server: PostgresServer) -> None:
+    stores = [Store(Address.parse(server.address("n" * 62 + end)), load_embeddings("embedded")) for end in "ab"]
+    fill(stores[0], passages())
+    fill(stores[1], passages()[:1])
+    assert [len(store) for store in stores] == [6, 1]
+    for store in stores:
+        store.drop()
+        with pytest.raises(FileNotFoundError, match="Build it"):
+            store.manifest()
+
+
+def test_writers_at_the_same_passages_lose_and_double_nothing(store: Store) -> None:
+    fill(store, passages()[:1])
+    rows = store.rows(passages(), store.embeddings.embed_documents(list(TEXTS)))
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda n: store.upsert(rows[n % 2 :] if n % 3 else rows[::-1]), range(18)))
+    assert [p.id for p in store.scan()] == [f"p{n}" for n in range(6)]
+    same_scores(store, {f"p{n}": text for n, text in enumerate(TEXTS)})
+
+
+def test_it_goes_on_after_the_server_was_killed_and_started_again(store: Store, server: PostgresServer) -> None:
+    fill(store, passages())
+    server.kill()
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(words, store, QUESTIONS[0])
+        server.start()
+        assert found.result()[0].id == "p0"
+    assert len(store) == 6
+
+
+def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
+    address = Address.parse("postgresql://someone:geheim@127.0.0.1:1/db/news")
+    with pytest.raises(ConnectionError, match="Start PostgreSQL") as raised:
+        Connections(address, patience=0.2)(lambda c: None)
+    assert "geheim" not in str(raised.value)
+
+
+def test_a_statement_that_takes_too_long_is_told(server: PostgresServer) -> None:
+    connections = Connections(Address.parse(server.address("news", "?timeout=0.1")))
+    with pytest.raises(TimeoutError, match="timeout="):
+        connections(lambda c: c.execute("SELECT pg_sleep(5)"))
+
+
+def test_an_unknown_option_is_told(server: PostgresServer) -> None:
+    with pytest.raises(ValueError, match="sslmod"):
+        Store(Address.parse(server.address("news", "?sslmod=require")), load_embeddings("embedded"))
+
+
+def test_a_user_who_may_not_build_is_told(server: PostgresServer) -> None:
+    Connections(Address.parse(server.address("news")))(lambda c: c.execute("CREATE ROLE reader LOGIN"))
+    address = Address.parse(server.address("theirs").replace("tester@", "reader@"))
+    with pytest.raises(PermissionError, match="GRANT CREATE"):
+        fill(Store(address, load_embeddings("embedded")), passages())
+    with pytest.raises(PermissionError, match="lets nobody in"):
+        Store(
+            Address.parse(server.address("news").replace("tester@", "stranger@")), load_embeddings("embedded")
+        ).count()
+
+
+def test_a_database_that_is_not_there_is_told(server: PostgresServer) -> None:
+    with pytest.raises(FileNotFoundError, match="createdb nowhere"):
+        Store(
+            Address.parse(server.address("news").replace("/postgres/", "/nowhere/")), load_embeddings("embedded")
+        ).count()
+
+
+def test_what_cannot_be_stored_is_told_and_changes_nothing(store: Store) -> None:
+    fill(store, passages())
+    for bad in (Document("글\0", id="x"), Document("글", id="x", metadata={"a": object()})):
+        with pytest.raises(ValueError, match="cannot"):
+            store.upsert(store.rows([*passages(("새 글",)), bad], np.ones((2, 256))))
+    same_scores(store, {f"p{n}": text for n, text in enumerate(TEXTS)})
+
+
+def test_a_word_longer_than_an_index_takes_is_found(store: Store) -> None:
+    long = "가나다라" * 5000
+    fill(store, [*passages(), Document(long, id="long", metadata={"section": long})])
+    [row] = store.rows([Document("", id="units")], np.ones((1, 256)))
+    store.upsert([row._replace(units={"bigrams": long, "morphemes": ""})])
+    assert [hit.id for hit in store.search_units({("bigrams", long): 1.0}, 3)] == ["units"]
+    assert [passage.id for passage in store.scan({"section": long})] == ["long"]
+
+
+def _count_in_child(store: Store, told: Any) -> None:
+    told.put(len(store))
+
+
+def test_a_forked_process_has_connections_of_its_own(store: Store) -> None:
+    fill(store, passages())
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+    child = context.Process(target=_count_in_child, args=(store, told))
+    child.start()
+    assert told.get(timeout=20) == 6
+    child.join(20)
+    assert (child.exitcode, len(store), words(store, QUESTIONS[0])[0].id) == (0, 6, "p0")
+
+
+async def test_the_loop_runs_on_while_the_server_is_asked(store: Store, server: PostgresServer) -> None:
+    fill(store, passages())
+    with psycopg.connect(host="127.0.0.1", port=server.port, user=USER, dbname="postgres") as blocking:
+        blocking.execute("LOCK TABLE news.passages IN ACCESS EXCLUSIVE MODE")
+        asked = asyncio.ensure_future(store.asimilarity_search("누리호", k=2))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not asked.done()
+        blocking.rollback()
+        assert len(await asked) == 2
