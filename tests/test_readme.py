@@ -78,6 +78,7 @@ def test_both_languages_show_the_same_example() -> None:
         *("README.md", "README.ko.md", "docs/chat.md", "docs/chat.ko.md"),
         *("docs/finetuning.md", "docs/evaluation.md", "docs/retrieval.md"),
         *("docs/reliability.md", "docs/security.md", "docs/operations.md", "SECURITY.md", "CHANGELOG.md"),
+        "docs/scale.md",
     ],
 )
 def test_links_and_make_targets_exist(name: str) -> None:

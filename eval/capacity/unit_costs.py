@@ -36,6 +36,8 @@ _FEW = 16  # passages and pairs for a transformer on one core
 _QUESTIONS = 200
 _DEEP = 100  # passages that lexical search proposes
 _REFINED = 400  # candidates of codes of a bit, compared exactly
+_BACKENDS: tuple[tuple[str, Backend], ...] = (("float32", "torch"), ("int8", "onnx-int8"))
+_ON_ONE_CORE: dict[str, dict[str, Any]] = {"torch": {"device": "cpu"}, "onnx-int8": {"threads": 1}}
 
 
 class Measurement:
@@ -58,6 +60,7 @@ def measure(articles: Sequence[Document], questions: Sequence[str], sizes: Seque
         questions: Real ones, at least `CANDIDATES`.
         sizes: How many passages the indexes have, two or more, smallest first.
     """
+    faiss.omp_set_num_threads(1)
     here = machine()
     place = f"{here['processor']}, one thread, {datetime.now(UTC):%Y-%m-%d}"
     for part in (_texts, _transformers, _rerankers):
@@ -111,13 +114,10 @@ def _transformers(result: Measurement, articles: Sequence[Document], questions: 
     texts = [searchable_text(passage) for passage in passages]
     with TemporaryDirectory() as folder:
         models = random_models(Path(folder) / "models", "base")
-        backends: tuple[tuple[str, Backend], ...] = (("float32", "torch"), ("int8", "onnx-int8"))
-        for name, backend in backends:
+        for name, backend in _BACKENDS:
             if backend != "torch":
                 export_model(models.embedding, "onnx-int8", check=False)
-            embeddings = load_embeddings(
-                models.embedding, backend=backend, device="cpu" if backend == "torch" else None
-            )
+            embeddings = load_embeddings(models.embedding, backend=backend, **_ON_ONE_CORE[backend])
             spent = _cpu_ms(embeddings, texts)
             result.add(
                 f"embed_base_{name}_ms", spent, "CPU ms a passage", f"random weights, {backend}, {_FEW} passages"
@@ -152,11 +152,10 @@ def _rerankers(result: Measurement, articles: Sequence[Document], questions: Seq
     with TemporaryDirectory() as folder:
         models = random_models(Path(folder) / "models", "klue")
         pairs = [(questions[0], searchable_text(passage)) for passage in passages[:_FEW]]
-        backends: tuple[tuple[str, Backend], ...] = (("float32", "torch"), ("int8", "onnx-int8"))
-        for name, backend in backends:
+        for name, backend in _BACKENDS:
             if backend != "torch":  # random weights mean nothing that int8 could keep
                 export_model(models.reranker, "onnx-int8", role="reranker", check=False)
-            reranker = load_reranker(models.reranker, backend=backend, device="cpu" if backend == "torch" else None)
+            reranker = load_reranker(models.reranker, backend=backend, **_ON_ONE_CORE[backend])
             if not isinstance(reranker, CrossEncoderCompressor):
                 raise TypeError(f"Want a cross-encoder, got {reranker}")
             reranker.score_pairs(pairs[:2])
