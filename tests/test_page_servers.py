@@ -13,6 +13,7 @@ from rag_app.conversations.turn import Turn
 from rag_app.corpus.catalogue import count_articles, holds_articles, list_articles
 from rag_app.corpus.indexing_job import IndexingJob
 from rag_app.data import sample_documents
+from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.index import build_index, open_index
 from rag_app.rendering.text import escape_markdown
@@ -178,9 +179,14 @@ def test_a_choice_of_sections_is_counted_by_the_server(news: Server) -> None:
 
 
 def test_counts_and_lists_on_a_server_are_those_of_a_folder(news: Server, tmp_path: Path) -> None:
-    there = open_index(Address.parse(ADDRESS)).snapshot.store
-    here = build_index(tmp_path / "index", sample_documents(), load_embeddings()).snapshot.store
     section = {"section": sample_documents()[0].metadata["section"]}
+    text = "\n\n".join(f"{number}번째 문장은 여기에서 끝난다. 그리고 이어진다." for number in range(200))
+    long = make_document(text, title="긴 글", **section)  # of several passages
+    remote = open_index(Address.parse(ADDRESS))
+    remote.add([long])
+    there = remote.snapshot.store
+    here = build_index(tmp_path / "index", [*sample_documents(), long], load_embeddings()).snapshot.store
+    assert there.count() > len(sample_documents()) + 1
     assert count_articles(there, section) == count_articles(here, section) > 0
     assert list_articles(there) == list_articles(here)
     ids = [row.doc_id for row in list_articles(here)]

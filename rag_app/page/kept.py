@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 QUICK = 1.0
 """Seconds that a page waits for an answer before it shows that it is waiting."""
-_TOLD = 2.0  # seconds for which a failure is told without trying again, so that all parts of a page tell the same
+_TOLD = 4.0  # seconds for which a failure is told without trying again, so that all parts of a page tell the same
 _NEVER = float("-inf")
 
 

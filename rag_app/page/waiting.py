@@ -51,8 +51,8 @@ def wait_for(waiting: NotYetError, doing: str) -> None:
             f'<span aria-hidden="true">{seconds}</span></div>'
         )
         return
-    except Exception:  # noqa: S110 told by the page
-        pass
+    except Exception as error:
+        kept.fail(error)  # anew, so that the page still tells it however long it takes to run
     st.rerun()
 
 

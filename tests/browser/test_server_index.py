@@ -94,20 +94,16 @@ def test_the_page_lives_on_a_server_and_without_it(
     page.get_by_text("서버에서 하세요").wait_for()
 
     database.kill()
-    page = visit()
+    page, english, narrow = visit(), visit(path="?lang=en"), visit(390, dark=True)  # who wait for it together
     page.get_by_text("서버에 연결하지 못했습니다").wait_for()
+    english.get_by_text("There is no connection to the server").wait_for()
+    narrow.get_by_text("서버에 연결하지 못했습니다").wait_for()
     settle(page)
     shot(page, "server-lost")
     assert USER in page.get_by_test_id("stAlert").inner_text()  # to the owner
-    english = visit(path="?lang=en")
-    english.get_by_text("There is no connection to the server").wait_for()
-    narrow = visit(390, dark=True)
-    narrow.get_by_text("서버에 연결하지 못했습니다").wait_for()
     settle(narrow)
     shot(narrow, "server-lost-phone")
     assert narrow.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    page.get_by_role("button", name="다시 해 보기").click()
-    page.get_by_text("서버에 연결하지 못했습니다").wait_for()
 
     database.start()
     page.get_by_role("button", name="다시 해 보기").click()
