@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 serve = installed_ray.serve
 CHECKED = 1.0
 """Seconds between two looks whether a replica lives; one that does not is replaced."""
+WAITING = 16
+"""How many requests a replica holds besides a batch that is searched for and one that waits: where it holds too few,
+it has nothing to do while Serve finds it more."""
 
 
 class Replica:
@@ -76,7 +79,7 @@ def replicas_of(settings: Settings, options: ReplicaOptions) -> "Application":
         health_check_period_s=CHECKED,
         num_replicas=options.replicas,
         ray_actor_options={"num_cpus": options.cpus},
-        max_ongoing_requests=2 * options.batch_size,  # one batch waits while the other is searched for
+        max_ongoing_requests=2 * options.batch_size + WAITING,
         max_queued_requests=options.queue,
     )
     return deploy(Replica).bind(settings.model_copy(update={"index": index}), options)
