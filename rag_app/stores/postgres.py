@@ -416,26 +416,24 @@ class Store(ServerStore):
         query = unit_rows(np.asarray(vector, np.float32)[np.newaxis])[0]
         keeps = _scope(filter, ids)
         exact = (
-            "SELECT id, -(embedding <#> %s::vector) FROM {}.passages WHERE {where} "
-            "ORDER BY embedding <#> %s::vector, id LIMIT %s"
-        )
+            "SELECT id, -(embedding <#> %s::vector) AS cosine FROM {}.passages WHERE {where} "
+            "ORDER BY cosine DESC, id LIMIT %s"
+        )  # no order that the index has, so that it is not taken
         with_index = (
             "SELECT id, -distance FROM (SELECT id, embedding <#> %s::vector AS distance FROM {}.passages WHERE {where} "
             "ORDER BY embedding <#> %s::vector LIMIT %s) AS near ORDER BY distance, id LIMIT %s"
         )
 
         def search(connection: Connection) -> list[tuple[str, float]]:
-            parameters = [query, *keeps.parameters, query]
             if (ids is None or isinstance(ids, Scope)) and (wide := self._width(connection, k)):
                 connection.execute(f"SET LOCAL hnsw.ef_search = {wide}")
                 connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
                 if not keeps.parameters:
                     connection.execute("SET LOCAL enable_seqscan = off")  # it is taken for cheaper, and is not
-                found = self._rows(connection, with_index, [*parameters, wide, k], keeps)
+                found = self._rows(connection, with_index, [query, *keeps.parameters, query, wide, k], keeps)
                 if len(found) == k:
-                    return found
-                connection.execute("SET LOCAL enable_indexscan = off")  # the index gave up on a filter that keeps few
-            return self._rows(connection, exact, [*parameters, k], keeps)
+                    return found  # else the index gave up on a filter that keeps few
+            return self._rows(connection, exact, [query, *keeps.parameters, k], keeps)
 
         return [(id_, float(cosine)) for id_, cosine in self._do(search)]
 

@@ -209,6 +209,10 @@ def test_the_index_finds_what_a_comparison_finds(store: Store) -> None:
             assert len(found) == 10
             hits += len({f"{n:04}" for n in nearest} & {id_ for id_, _ in found})
         assert hits >= 0.98 * 500
+    assert len({id_ for id_, _ in store.search_vector(vectors[0], 1500)}) == 1500
+    few = [f"{n:04}" for n in range(0, 2000, 20)]
+    assert {id_ for id_, _ in store.search_vector(vectors[0], 100, ids=few)} == set(few)
+    assert [id_ for id_, _ in store.search_vector(vectors[0], 3, filter={"third": 0}, ids=["0001", "0003"])] == ["0003"]
 
 
 def test_what_was_begun_is_unseen_gone_on_with_and_published_in_one_step(store: Store) -> None:
