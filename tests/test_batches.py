@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.batches import group_batches
+from finetune.batches import group_batches, random_batches, shared_batches
 
 Batches = list[list[int]]
 
@@ -145,21 +145,44 @@ def test_it_can_be_saved_with_the_arguments_of_a_trainer() -> None:
     assert list(copy(range(4), **arguments)) == list(make(range(4), **arguments))
 
 
-def test_processes_that_share_a_batch_share_no_group_and_others_take_turns() -> None:
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=60), st.integers(1, 4), st.integers(2, 5), st.integers(0, 3))
+def test_processes_share_the_batches_of_one(groups: list[int], share: int, processes: int, number: int) -> None:
     from accelerate.data_loader import BatchSamplerShard  # type: ignore[import-untyped,unused-ignore]
 
-    groups = [row // 2 for row in range(40)]
-    batches = list(sampler(groups, 6, drop_last=True))
+    whole = epoch(sampler(groups, share * processes), number)
 
-    def shards(split: bool) -> list[Batches]:
-        samplers = [sampler(groups, 6, drop_last=True) for _ in range(2)]
-        return [
-            list(BatchSamplerShard(one, 2, rank, split_batches=split, even_batches=False))
-            for rank, one in enumerate(samplers)
-        ]
+    def of_process(rank: int) -> Batches:
+        shared: Any = shared_batches(group_batches(groups), processes)(
+            range(len(groups)), batch_size=share, drop_last=True, generator=torch.Generator(), seed=0
+        )
+        shared.set_epoch(number)
+        shard = BatchSamplerShard(shared, processes, rank)
+        assert len(shard) == len(whole), "as many steps as one process takes"
+        return list(shard)
 
-    assert [first + second for first, second in zip(*shards(True), strict=True)] == batches
-    assert [batch for pair in zip(*shards(False), strict=True) for batch in pair] == batches
+    for batch, *shares in zip(whole, *map(of_process, range(processes)), strict=True):
+        rows = [row for one in shares for row in one]
+        assert len({len(one) for one in shares}) == 1, "what is gathered has one shape"
+        if len(batch) < processes:
+            assert set(rows) == set(batch)
+            assert len(rows) == processes
+        else:
+            assert rows == batch[: len(batch) - len(batch) % processes]
+
+
+def test_random_batches_are_those_of_the_trainer_in_one_process() -> None:
+    from accelerate import Accelerator
+    from torch.utils.data import DataLoader
+
+    def order(make: Any, size: int) -> Batches:
+        torch.manual_seed(7)
+        generator = torch.Generator().manual_seed(7)
+        batches = make(range(10), batch_size=size, drop_last=False, generator=generator, seed=7)
+        loader = Accelerator(cpu=True).prepare(DataLoader(cast(Any, range(10)), batch_sampler=batches))
+        return [batch.tolist() for _ in range(2) for batch in loader]
+
+    whole, shares = order(random_batches, 4), order(shared_batches(random_batches, 2), 2)
+    assert [first + second for first, second in zip(shares[::2], shares[1::2], strict=True)] == whole
 
 
 def test_a_trainer_that_resumes_within_an_epoch_sees_the_batches_of_an_unbroken_run(
