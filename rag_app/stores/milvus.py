@@ -22,7 +22,7 @@ from rag_app.forking import Lock, survives_fork
 from rag_app.lexical import FIELDS, K1, LexicalHit
 from rag_app.stores.address import Address
 from rag_app.stores.bm25_bound import SAMPLE, Frequencies
-from rag_app.stores.milvus_filters import all_of, among, filter_expression, literal
+from rag_app.stores.milvus_filters import all_of, among, filter_expression, literal, none_of
 from rag_app.stores.server import Row, Scope, ServerStore
 from rag_app.vectors import unit_rows
 
@@ -34,6 +34,7 @@ _ID_BYTES = 512
 _KEPT = "korean_rag"  # the property with the manifest
 _RETIRED = "korean_rag_retired"  # the property of what has been replaced and not been dropped yet
 _PAGE = 1000  # rows that are asked for at once
+_NAMED = 200  # texts that are named in an expression beside others
 _MOST = 16_384  # hits that Milvus returns at most
 _DEEPER = 50  # hits of each analysis beyond twice those that are wanted
 _SENT = 16_000_000  # bytes that are written at once, about
@@ -281,7 +282,7 @@ class Store(ServerStore):
             return known[1]
         field, last, found = f"metadata[{literal(key)}]", "", set[str]()
         while True:
-            unseen = filter_expression({key: {"$nin": sorted(found)[:_PAGE]}}) if found else ""
+            unseen = none_of(field, sorted(found)[:_NAMED])
             where = all_of([f"exists {field}", unseen, f"id > {literal(last)}" if last else ""])
             rows = self._query(where, ["id", "metadata"], limit=_PAGE, iterator="True")
             for row in rows:

@@ -34,6 +34,11 @@ def among(field: str, values: Collection[str]) -> str:
     return f"{field} in [{', '.join(map(literal, values))}]" if values else NOTHING
 
 
+def none_of(field: str, values: Collection[str]) -> str:
+    """Return the expression that holds where a value that is there is none of some; a list is none."""
+    return f"not ({_either(field, values, lists=False)})" if values else ""
+
+
 def literal(value: Any) -> str:
     """Return text, a number or a truth value as Milvus reads it.
 
