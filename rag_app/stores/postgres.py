@@ -57,9 +57,9 @@ from rag_app.stores.server import Row, Scope, ServerStore
 from rag_app.vectors import unit_rows
 
 T = TypeVar("T")
-_HNSW = HNSWIndex(m=16, ef_construction=128, distance_strategy=DistanceStrategy.INNER_PRODUCT)  # finds zero vectors too
+_HNSW = HNSWIndex(m=24, ef_construction=200, distance_strategy=DistanceStrategy.INNER_PRODUCT)  # finds zero vectors too
 _MOST_DIMENSIONS = 2000  # of an HNSW index
-_EF_SEARCH = 200
+_EF_SEARCH = 400
 _MOST_EF_SEARCH = 1000
 _PAGE = 1000
 _DEEP = 4000  # candidates whose metadata is looked at before that of all is
@@ -326,9 +326,11 @@ class Store(ServerStore):
             _columns(sorted(where)),
         )
         left: list[tuple[Any, ...]] = []
+        every = unpack_postings(b"".join(row[3] for row in found))
+        stays, end = ~np.isin(every["key"], keys), 0  # all at once: one by one takes 10 times as long
         for analysis, unit, batch, packed in found:
-            postings = unpack_postings(packed)
-            left.append((analysis, unit, batch, postings[~np.isin(postings["key"], keys)].tobytes()))
+            begin, end = end, end + len(packed) // POSTING.itemsize
+            left.append((analysis, unit, batch, every[begin:end][stays[begin:end]].tobytes()))
         some = _columns([row for row in left if row[3]], 4)
         self._execute(
             connection,
@@ -442,7 +444,7 @@ class Store(ServerStore):
         if k > _MOST_EF_SEARCH:
             return 0
         auto = json.loads(self._row(connection, "SELECT manifest FROM {}.state")[0])["vectors"] == "auto"
-        return max(_EF_SEARCH, min(2 * k, _MOST_EF_SEARCH)) if auto else 0
+        return max(_EF_SEARCH, min(8 * k, _MOST_EF_SEARCH)) if auto else 0
 
     def search_units(
         self, terms: Mapping[Term, float], k: int, *, ids: Collection[str] | None = None
