@@ -13,6 +13,7 @@ from eval.measuring import Journals, compare_systems, intervals, measure_flat, m
 from eval.preparing import Say, Setup, timing
 from eval.protocols import Benchmark, corpus_sizes, needed_passages, shrink
 from eval.results import Finding, Interval, ProtocolResult, Results, Scaling, Scores, Slice, SystemResult
+from eval.room import Room
 from eval.slices.asked_otherwise import asked_otherwise
 from eval.slices.scores import changed_slices, property_slices
 from eval.systems import RERANK, System, build_indexes, build_system, needed_models
@@ -47,8 +48,9 @@ class Benchmarking:
         """Measure everything."""
         self._report_health(check_setup(self._setup, self._arguments))
         if "clean" in self._setup.benchmarks:
-            with TemporaryDirectory(prefix="hit_rate-") as folder:
-                self._run_clean(self._setup.benchmarks["clean"], Path(folder))
+            store = self._arguments.store
+            with TemporaryDirectory(prefix="hit_rate-") if store is None else Room(store) as place:
+                self._run_clean(self._setup.benchmarks["clean"], Path(place) if isinstance(place, str) else place)
         if "tutorial" in self._setup.benchmarks:
             self._run_tutorial(self._setup.benchmarks["tutorial"])
         self._complete = True
@@ -81,10 +83,10 @@ class Benchmarking:
     def _names(self, protocol: str) -> list[str]:
         return self._setup.names if protocol == "clean" else self._setup.flat
 
-    def _run_clean(self, benchmark: Benchmark, folder: Path) -> None:
+    def _run_clean(self, benchmark: Benchmark, place: Path | Room) -> None:
         with timing(self._seconds, "indexes"):
             models = needed_models(self._setup.names, self._setup.models)
-            indexes = build_indexes(benchmark.corpus, models, folder)
+            indexes = build_indexes(benchmark.corpus, models, place)
         self._say(f"Indexes built in {self._seconds['indexes']:.1f} s")
         stock = self._setup.stock._replace(indexes=indexes)
         self._report_health(check_search(build_system("lexical", stock), benchmark, k=self._k))
@@ -98,7 +100,7 @@ class Benchmarking:
         if self._setup.robust:
             self._ask_otherwise(benchmark, {name: systems[name] for name in self._setup.robust})
         if self._setup.scaled:
-            self._scale(benchmark, folder)
+            self._scale(benchmark, place)
 
     def _ask_otherwise(self, benchmark: Benchmark, systems: Mapping[str, System]) -> None:
         ways = asked_otherwise(
@@ -117,14 +119,15 @@ class Benchmarking:
             self._slices += changed_slices(as_asked, {way: scores})
         self._asked_otherwise = True
 
-    def _scale(self, benchmark: Benchmark, folder: Path) -> None:
+    def _scale(self, benchmark: Benchmark, place: Path | Room) -> None:
         """Measure on smaller corpora; that of the whole corpus is known."""
         sizes = corpus_sizes(max(1, len(needed_passages(benchmark))), len(benchmark.corpus))
         found: dict[str, dict[str, list[Interval]]] = {name: {} for name in self._setup.scaled}
         models = needed_models(self._setup.scaled, self._setup.models)
         for size in sizes[:-1]:
             smaller = shrink(benchmark, size, seed=self._arguments.seed)
-            indexes = build_indexes(smaller.corpus, models, folder / f"{size} passages")
+            there = place / f"{size} passages" if isinstance(place, Path) else place
+            indexes = build_indexes(smaller.corpus, models, there)
             stock = self._setup.stock._replace(indexes=indexes)
             for name in self._setup.scaled:
                 journal = self._journals("clean", f"{size} passages", name)

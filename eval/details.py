@@ -10,6 +10,7 @@ from typing import Any
 
 from eval.machine import machine
 from rag_app.provenance import commit, versions
+from rag_app.stores.address import Address, without_login
 
 PACKAGES = (
     "korean-rag",
@@ -41,9 +42,9 @@ def describe_run(
     """
     given = sys.argv[1:] if argv is None else argv
     return {
-        "command": shlex.join(["python", "-m", program, *given]),
+        "command": shlex.join(["python", "-m", program, *map(without_login, given)]),
         "arguments": {
-            name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()
+            name: str(value) if isinstance(value, Path | Address) else value for name, value in vars(arguments).items()
         },
         # A single file is taken for whichever split one wants.
         "data": arguments.data if Path(arguments.data).is_file() else f"{arguments.data}, {arguments.split}",

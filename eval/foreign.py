@@ -114,7 +114,7 @@ def open_served_index(path: str | Path, relevant: Collection[str]) -> Index:
     """Open an index that `rag-app` has built.
 
     Args:
-        path: Its folder.
+        path: Its folder, or its address in a vector database.
         relevant: The doc_ids that answer the benchmark's questions. A doc_id comes from the text alone; title and other
             metadata, or how the text was split into passages, do not matter.
 
@@ -123,7 +123,7 @@ def open_served_index(path: str | Path, relevant: Collection[str]) -> Index:
         ValueError: It is damaged; or it holds none of the relevant documents.
     """
     index = open_index(path)
-    if relevant and index.document_ids().isdisjoint(relevant):
+    if relevant and not any(index.passages(doc_id) for doc_id in sorted(relevant)):
         raise ValueError(
             f"The index {path} holds none of the {len(frozenset(relevant)):,} passages that answer a question here, so "
             "every score would be 0. Give it the same texts, one passage to a document: rag-app index FILE --index DIR"

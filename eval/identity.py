@@ -31,9 +31,10 @@ def identity(setup: Setup, arguments: argparse.Namespace) -> dict[str, Any]:
         "machine": {what: value for what, value in machine().items() if what != "load_average"},
         "names": [setup.names, setup.robust, setup.scaled],
         "models": {label: model.fingerprint for label, model in setup.models.items()},
+        "store": arguments.store and str(arguments.store),
         "reranker": reranker and model_fingerprint(reranker),
         "served": {
-            label: [index.snapshot.manifest[part] for part in ("files", "model")]
+            label: [index.snapshot.manifest.get(part) for part in ("files", "model", "documents", "passages")]
             for label, index in setup.stock.served.items()
         },
         "foreign": {label: _digest_module(retriever.name or "") for label, retriever in setup.stock.foreign.items()},

@@ -10,11 +10,12 @@ from eval.report.page import check_installed
 from eval.run_folder import RunFolder
 from rag_app.models import EMBEDDED
 from rag_app.settings import name_or_none
+from rag_app.stores.address import Address
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C or SIGTERM."""
 PROTOCOLS = ("clean", "tutorial")
-_CLEAN = ("distractors", "index", "retriever", "robustness", "scaling")  # the tutorial protocol has none of these
+_CLEAN = ("distractors", "index", "store", "retriever", "robustness", "scaling")  # which the tutorial has not
 
 
 def program(name: str, description: str | None) -> argparse.ArgumentParser:
@@ -137,6 +138,14 @@ def _add_systems(systems: argparse._ArgumentGroup) -> None:
         help="also measure a rag-app index with its own corpus; repeatable",
     )
     systems.add_argument(
+        "--store",
+        type=_address,
+        metavar="ADDRESS",
+        help="build the benchmark's indexes in a vector database and not in a folder: milvus://HOST:19530/NAME, where "
+        "they are called NAME_hit_rate_0 and so on, and are dropped at the end; times are then those of asking the "
+        "server",
+    )
+    systems.add_argument(
         "--retriever",
         action="append",
         default=[],
@@ -208,6 +217,13 @@ def _add_output(output: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="exit with status 3 if a measure is significantly lower than in this earlier report or JSON file",
     )
+
+
+def _address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except ValueError as error:  # argparse would print the address, with its password
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive(text: str) -> int:

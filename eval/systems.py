@@ -9,12 +9,14 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 
 from eval.asking import PASSAGES
+from eval.room import Room
 from rag_app.compressors import TopN
 from rag_app.generations import generation_folder
 from rag_app.index import Index, build_index
 from rag_app.lexical import FIELDS
 from rag_app.news import NewsSense
 from rag_app.retrieval import WEIGHTS, build_retriever, compress_results
+from rag_app.stores.address import Address
 
 RERANK = "+rerank"
 HYBRID = "+hybrid"
@@ -45,7 +47,7 @@ class System(NamedTuple):
     Attributes:
         retriever: Takes ``k``, how many passages to look at, when invoked; everything that it found comes back.
         passages: How many it searches.
-        index_bytes: What it needs of its index on disk; None for a foreign retriever.
+        index_bytes: What it needs of its index on disk; None for a foreign retriever, or one on a server.
         compressor: Its reranker, if it has one.
     """
 
@@ -116,13 +118,15 @@ def needed_models(names: Iterable[str], models: Mapping[str, T]) -> dict[str, T]
     return {label: model for label, model in models.items() if label == BASE or bare & _model_searches(label).keys()}
 
 
-def build_indexes(corpus: Iterable[Document], models: Mapping[str, Embeddings], folder: Path) -> dict[str, Index]:
+def build_indexes(
+    corpus: Iterable[Document], models: Mapping[str, Embeddings], folder: Path | Room
+) -> dict[str, Index]:
     """Return an index of the corpus for each model; models with the same weights share one.
 
     Args:
         corpus: Documents; long ones are split into passages as in serving.
         models: By their label.
-        folder: Where the indexes are written; it has to stay while they are used.
+        folder: Where the indexes are written; it has to stay while they are used. Or a room in a vector database.
     """
     corpus = list(corpus)
     built: dict[object, Index] = {}
@@ -130,7 +134,8 @@ def build_indexes(corpus: Iterable[Document], models: Mapping[str, Embeddings], 
     for number, (label, embeddings) in enumerate(models.items()):
         identity = getattr(embeddings, "fingerprint", None) or id(embeddings)
         if identity not in built:
-            built[identity] = build_index(folder / str(number), corpus, embeddings, progress=True)
+            place = folder / str(number) if isinstance(folder, Path) else folder.new()
+            built[identity] = build_index(place, corpus, embeddings, replace=isinstance(folder, Room), progress=True)
         indexes[label] = built[identity]
     return indexes
 
@@ -174,8 +179,10 @@ def _find_search(name: str, stock: Stock) -> tuple[Index, Search]:
     return stock.served[name], _HYBRID
 
 
-def _bytes(index: Index, parts: Iterable[str]) -> int:
+def _bytes(index: Index, parts: Iterable[str]) -> int | None:
+    if isinstance(index.path, Address):
+        return None
     folder = generation_folder(index.path, index.snapshot.manifest["generation"])
     used = {"documents.jsonl", *parts}
-    files = index.snapshot.manifest["files"]
+    files: list[str] = list(index.snapshot.manifest["files"])
     return sum((folder / file).stat().st_size for file in files if not used.isdisjoint(file.split("/")))

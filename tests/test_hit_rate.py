@@ -18,6 +18,9 @@ from rag_app.compressors import RerankingCompressor, load_reranker
 from rag_app.documents import load_documents
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.index import build_index
+from tests.in_memory_server import Server, memory_server
+
+__all__ = ["memory_server"]
 
 ROWS = [
     ("국회는 내년 예산안을 의결했다.", "국회가 의결한 것은?", False),
@@ -544,3 +547,32 @@ def test_the_index_folder_is_gone_afterwards(data: str, tmp_path: Path, monkeypa
     assert main(["--data", data, "--systems", "lexical"]) == 0
     assert [path.parent for path in seen] == [folder]
     assert not any(folder.iterdir())
+
+
+@pytest.mark.usefixtures("memory_server")
+def test_a_store_holds_the_indexes_for_as_long_as_they_are_asked(
+    data: str, tmp_path: Path, memory_server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = "memory://me:hunter2@here/bench?token=hunter3"
+    asked = ["--data", data, "--systems", "lexical,base,hybrid", "--scaling", "--reranker", "none"]
+    there, here = run(tmp_path, *asked, "--store", place), run(tmp_path, *asked)
+    assert not memory_server.tables
+    assert not memory_server.drafts
+    assert "publish" in memory_server.calls
+    for name, system in systems(there).items():
+        assert system["index_bytes"] is None
+        assert [system[metric] for metric in METRICS] == [systems(here)[name][metric] for metric in METRICS]
+    assert "hunter" not in json.dumps(there)
+    assert "hunter" not in "".join(capsys.readouterr())
+
+
+def test_an_interrupted_benchmark_leaves_nothing_in_the_store(
+    data: str, memory_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eval.benchmarking.measure_system", interrupted)
+    assert main(["--data", data, "--store", "memory://here/bench"]) == 130
+    assert memory_server.calls[-1] == "drop"
+    assert not memory_server.tables
