@@ -203,8 +203,10 @@ def test_a_server_that_comes_back_is_asked_again_and_one_that_does_not_is_told(
         server.kill()
         back = Thread(target=server.start)
         back.start()
-        _write(store, "둘", "셋")
-        back.join()
+        try:
+            _write(store, "둘", "셋")
+        finally:
+            back.join()
         assert [passage.id for passage in store.scan()] == ["둘", "셋", "하나"]
         server.kill()
         monkeypatch.setattr(milvus, "_PATIENCE", 1)
