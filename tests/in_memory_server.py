@@ -4,6 +4,7 @@ import copy
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cache
 from math import log
 from typing import Any, Self
 
@@ -22,6 +23,11 @@ from rag_app.stores.server import WRITTEN, Row, Scope, ServerStore
 from rag_app.vectors import unit_rows
 
 _B = 0.75
+
+
+@cache
+def _counts(units: str) -> Counter[str]:
+    return Counter(units.split())
 
 
 class Table:
@@ -57,6 +63,11 @@ SERVERS: dict[str, Server] = {}
 @pytest.fixture
 def memory_server(monkeypatch: pytest.MonkeyPatch) -> Server:
     """A new server at ``memory://here/NAME``."""
+    return begin(monkeypatch)
+
+
+def begin(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """Begin a server at ``memory://here/NAME``, for as long as what was patched stays."""
     monkeypatch.setitem(servers.STORES, "memory", servers.Server(__name__, "memory", ()))
     monkeypatch.setitem(addresses.EXAMPLES, "memory", "memory://here/NAME")
     monkeypatch.setitem(SERVERS, "here", server := Server())
@@ -160,9 +171,7 @@ class Store(ServerStore):
         if k < 1 or (ids is not None and not isinstance(ids, Scope) and not ids):
             return []
         table = self._call("search_units")
-        counts = {
-            id_: {name: Counter(units.split()) for name, units in row.units.items()} for id_, row in table.rows.items()
-        }
+        counts = {id_: {name: _counts(units) for name, units in row.units.items()} for id_, row in table.rows.items()}
         lengths = {name: [found[name].total() for found in counts.values()] for name in self.analyses}
         scores: defaultdict[str, float] = defaultdict(float)
         bound = 0.0
