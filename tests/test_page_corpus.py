@@ -36,6 +36,8 @@ def _start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _view() -> None:
+    from pathlib import Path
+
     from rag_app.generations import MANIFEST
     from rag_app.page.corpus.view import show_corpus, show_first_upload
     from rag_app.page.library import choose_index
@@ -44,6 +46,7 @@ def _view() -> None:
 
     settings = load_settings()
     path = choose_index(settings)
+    assert isinstance(path, Path)
     if (path / MANIFEST).is_file():
         show_corpus(current_index(path, None), settings)
     else:
