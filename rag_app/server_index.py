@@ -372,8 +372,8 @@ def embed_passages(passages: Sequence[Document], embeddings: Embeddings) -> Arra
 
 
 def count_stored(store: ServerStore) -> dict[str, int]:
-    """Return how many documents and passages there are; each document has one passage that begins with its text."""
-    return {"documents": store.count({"start": 0}), "passages": store.count()}
+    """Return how many documents and passages there are."""
+    return {"documents": store.count_articles(), "passages": store.count()}
 
 
 def check_server_manifest(address: Address, manifest: Mapping[str, Any]) -> None:

@@ -27,12 +27,13 @@ class PostgresServer:
 
     Attributes:
         port: On 127.0.0.1, the same for its whole life.
+        folder: Of its files.
         settings: ``NAME=VALUE``, read when it starts.
     """
 
     def __init__(self, folder: Path, settings: tuple[str, ...] = _SETTINGS) -> None:
         self.settings = settings
-        self._folder = folder
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -46,12 +47,12 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         options = [part for setting in self.settings for part in ("-c", setting)]
-        with Path(self._folder, "log").open("ab") as log:
+        with Path(self.folder, "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     _PROGRAMS / "postgres",
                     "-D",
-                    self._folder,
+                    self.folder,
                     "-h",
                     "127.0.0.1",
                     "-p",
@@ -62,7 +63,7 @@ class PostgresServer:
                 ],
                 stdout=log,
                 stderr=log,
-                cwd=self._folder,
+                cwd=self.folder,
                 **_AS_OTHER,  # type: ignore[call-overload]
             )
         deadline = monotonic() + _SECONDS

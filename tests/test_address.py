@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rag_app.settings import Settings, load_settings
-from rag_app.stores.address import Address, index_place, without_login
+from rag_app.stores.address import EXAMPLES, Address, index_place, without_login
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,12 @@ def test_what_is_no_address_is_refused_with_an_example(wrong: str) -> None:
     with pytest.raises(ValueError) as error:
         index_place(wrong.replace("://", "://me:secret@", 1))
     assert "secret" not in str(error.value)
+
+
+def test_the_examples_are_addresses() -> None:
+    for scheme, example in EXAMPLES.items():
+        address = Address.parse(example)
+        assert (address.scheme, str(address)) == (scheme, example.replace("HOST", "host"))
 
 
 def test_everything_else_is_a_folder() -> None:

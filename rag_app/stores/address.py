@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 EXAMPLES = {
     "milvus": "milvus://HOST:19530/COLLECTION",
-    "postgresql": "postgresql://USER@HOST:5432/DATABASE/TABLE",
+    "postgresql": "postgresql://USER@HOST:5432/DATABASE/NAME",
 }
 _NAME = 63  # characters, the most of PostgreSQL
 
@@ -22,7 +22,7 @@ class Address:
         host: Where the server is.
         port: Its port, None for the usual one.
         database: Of the server; empty for the usual one.
-        name: Of the collection or table: letters, digits and underscores, beginning with a letter.
+        name: Of the collection or schema: letters, digits and underscores, beginning with a letter.
         user: Empty for none.
         password: Likewise.
         options: What the store's module documents.

@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL server: kept for the next caller, made anew where they were lost, errors in our words."""
+"""Connections to a PostgreSQL server: kept for the next caller, made anew where they were lost."""
 
 import logging
 import os
@@ -10,11 +10,11 @@ from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import psycopg
-from pgvector.psycopg import register_vector  # type: ignore[import-untyped]
-from psycopg import errors
+from pgvector.psycopg import register_vector
 
 from rag_app.forking import Lock
 from rag_app.stores.address import Address
+from rag_app.stores.postgres_errors import passes, told
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -24,19 +24,8 @@ OPTIONS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "timeout"}
 
 _CONNECTIONS = 16  # at most, for all threads of a process
 _PATIENCE = 10.0  # seconds that are spent on trying again
+_LONGEST = 2_000_000  # seconds that PostgreSQL can be told to wait
 _log = logging.getLogger(__name__)
-
-_AGAIN = (
-    errors.UniqueViolation,  # somebody wrote the same passage at the same moment
-    errors.DeadlockDetected,
-    errors.SerializationFailure,
-    errors.AdminShutdown,
-    errors.CrashShutdown,
-    errors.CannotConnectNow,
-    errors.TooManyConnections,
-    errors.IdleInTransactionSessionTimeout,
-)
-_NOT_LET_IN = ("password authentication failed", "no password supplied", "no pg_hba.conf entry", "role ")
 
 
 class Connections:
@@ -55,7 +44,9 @@ class Connections:
                 f"{address} has unknown options: {', '.join(sorted(unknown))}. Use {', '.join(sorted(OPTIONS))}."
             )
         self._address = address
-        self._patience = patience
+        self._options = dict(address.options)
+        self._timeout = _seconds(address, self._options.pop("timeout", "60"))
+        self.patience = patience
         self._lock = Lock()
         self._idle: list[Connection] = []
         self._own()
@@ -68,7 +59,7 @@ class Connections:
         weakref.finalize(self, _close, self._idle, self._pid)
 
     def __reduce__(self) -> Any:
-        return type(self), (self._address, self._patience)
+        return type(self), (self._address, self.patience)
 
     def __call__(self, work: Callable[[Connection], T]) -> T:
         """Do something in a transaction, again and again where it may succeed later, and return what it returns.
@@ -76,14 +67,14 @@ class Connections:
         Args:
             work: Can be done twice: the connection may be lost after it was committed.
         """
-        deadline, pause = monotonic() + self._patience, 0.05
+        deadline, pause = monotonic() + self.patience, 0.05
         while True:
             try:
                 with self._connection() as connection, connection.transaction():
                     return work(connection)
             except psycopg.Error as error:
-                if not _passes(error) or monotonic() + pause > deadline:
-                    raise self.told(error) from None
+                if not passes(error) or monotonic() + pause > deadline:
+                    raise told(self._address, error) from None
                 _log.info("PostgreSQL is tried again: %s", type(error).__name__)
             sleep(pause)
             pause = min(2 * pause, 1.0)
@@ -120,8 +111,7 @@ class Connections:
         Args:
             timeout: How many seconds a statement may take; None for what the address says.
         """
-        options = dict(self._address.options)
-        seconds = float(options.pop("timeout", "60")) if timeout is None else timeout
+        seconds = self._timeout if timeout is None else timeout
         return {
             "host": self._address.host,
             "port": self._address.port or 5432,
@@ -132,46 +122,18 @@ class Connections:
             "tcp_user_timeout": 10_000,
             "application_name": "korean-rag",
             "options": f"-c statement_timeout={int(1000 * seconds)} -c client_encoding=UTF8",
-            **options,
+            **self._options,
         }
 
-    def told(self, error: psycopg.Error) -> Exception:
-        """Return what is raised for an error of the server's."""
-        where, said = self._address, str(error).strip()
-        if self._address.password:
-            said = said.replace(self._address.password, "***")
-        if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName):
-            return FileNotFoundError(f"{where} holds no index. Build it: rag-app index PATH... --index {where}")
-        if isinstance(error, errors.QueryCanceled):
-            return TimeoutError(f"{where} did not answer in time. Try again, or give it longer: {where}?timeout=300")
-        if isinstance(error, errors.UndefinedFile | errors.FeatureNotSupported | errors.UndefinedObject):
-            return RuntimeError(f"{where} has no pgvector ({said}). Install it: https://github.com/pgvector/pgvector")
-        if isinstance(error, errors.InsufficientPrivilege):
-            database = self._address.database or "postgres"
-            return PermissionError(
-                f"{where} does not allow that ({said}). Let its owner run: CREATE EXTENSION IF NOT EXISTS vector; "
-                f'GRANT CREATE ON DATABASE "{database}" TO "{self._address.user}"'
-            )
-        if isinstance(error, psycopg.OperationalError) and any(words in said for words in _NOT_LET_IN):
-            return PermissionError(f"{where} lets nobody in with this user and password. Check them: {said}")
-        if isinstance(error, psycopg.OperationalError) and "does not exist" in said:
-            return FileNotFoundError(
-                f"{where} names a database that is not there. Create it: createdb {where.database}"
-            )
-        if isinstance(error, psycopg.DataError):
-            return ValueError(f"{where} cannot store that: {said}")
-        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-            return ConnectionError(f"{where} does not answer. Start PostgreSQL, or check host and port: {said}")
-        return RuntimeError(f"{where} failed: {said}")
 
-
-def _passes(error: psycopg.Error) -> bool:
-    """Whether an error may be gone a moment later."""
-    if isinstance(error, _AGAIN):
-        return True
-    lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and error.sqlstate is None
-    said = str(error)
-    return lost and "does not exist" not in said and not any(words in said for words in _NOT_LET_IN)
+def _seconds(address: Address, timeout: str) -> float:
+    try:
+        seconds = float(timeout)
+    except ValueError:
+        seconds = 0.0
+    if not 0.001 <= seconds <= _LONGEST:
+        raise ValueError(f"{address} has timeout={timeout}. Give seconds, at most {_LONGEST}: ?timeout=300")
+    return seconds
 
 
 def _close(idle: list[Connection], pid: int) -> None:

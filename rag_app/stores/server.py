@@ -219,6 +219,10 @@ class ServerStore(CosineStore):
     def count(self, filter: Mapping[str, Any] | None = None) -> int:
         """Return how many passages there are, or how many a filter keeps."""
 
+    def count_articles(self) -> int:
+        """Return how many articles there are: each has one passage that begins where its text does."""
+        return self.count({"start": 0})
+
     @abstractmethod
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return the passages with these ids in the order asked, leaving out unknown ids."""

@@ -3,8 +3,10 @@
 import asyncio
 import multiprocessing
 import pickle
+import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -260,6 +262,93 @@ def test_writers_at_the_same_passages_lose_and_double_nothing(store: Store) -> N
     same_scores(store, {f"p{n}": text for n, text in enumerate(TEXTS)})
 
 
+def test_a_passage_that_is_given_twice_is_written_once(store: Store) -> None:
+    fill(store, passages()[:1])
+    first, last = (store.rows([Document(text, id="p0")], np.ones((1, 256)))[0] for text in (TEXTS[0], TEXTS[1]))
+    store.upsert([first, last])
+    assert [(p.id, p.page_content) for p in store.scan()] == [("p0", TEXTS[1])]
+    same_scores(store, {"p0": TEXTS[1]})
+
+
+def test_articles_are_counted_as_they_come_and_go(store: Store) -> None:
+    def counted() -> tuple[int, int]:
+        return store.count_articles(), store.count({"start": 0})
+
+    starts = (0, 0, 700, 0.0, None, "0")
+    documents = [
+        Document(text, id=f"p{n}", metadata={"start": start})
+        for n, (text, start) in enumerate(zip(TEXTS, starts, strict=True))
+    ]
+    fill(store, documents)
+    assert counted() == (3, 3)
+    changed = [Document("글", id="p0", metadata={"start": 9}), Document("글", id="p2", metadata={"start": 0})]
+    store.add_vectors([*changed, Document("글", id="p9", metadata={"start": 0})], np.ones((3, 256)))
+    assert counted() == (4, 4)
+    store.delete(["p1", "p5", "unknown"])
+    assert counted() == (3, 3)
+    store.delete()
+    assert counted() == (0, 0)
+
+
+def test_what_was_done_before_the_answer_was_lost_is_not_done_twice(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, chance, lost = Connections._connection, random.Random(0), []
+
+    @contextmanager
+    def losing(self: Connections) -> Iterator[Any]:
+        with real(self) as connection:
+            yield connection  # and what was done is committed
+        if chance.random() < 0.4:
+            lost.append(connection)
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(Connections, "_connection", losing)
+    for form in ("auto", "exact"):  # the second takes the place of the first
+        fill(store, passages(), form)
+        same_scores(store, {f"p{n}": text for n, text in enumerate(TEXTS)})
+    store.upsert(store.rows(passages()[:3], np.ones((3, 256))))
+    store.delete(["p5"])
+    assert ([p.id for p in store.scan()], len(store)) == ([f"p{n}" for n in range(5)], 5)
+    same_scores(store, {f"p{n}": text for n, text in enumerate(TEXTS[:5])})
+    store.drop()
+    with pytest.raises(FileNotFoundError):
+        store.manifest()
+    assert len(lost) > 10
+
+
+def test_writers_whose_connections_are_killed_lose_and_double_nothing(store: Store, server: PostgresServer) -> None:
+    texts = {f"p{n}": f"{n}번째 소식이다. {text}" for n, text in enumerate(TEXTS * 10)}
+    documents = [Document(text, id=id_, metadata={"start": 0}) for id_, text in texts.items()]
+    fill(store, documents[:1])
+    rows = store.rows(documents, np.ones((60, 256)))
+    kill = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE application_name = 'korean-rag' AND state <> 'idle'"
+    )
+
+    def write(begin: int) -> None:
+        for start in range(begin, 7, 2):
+            store.upsert(rows[start::7])
+
+    def delete() -> None:
+        for n in range(0, 60, 6):
+            store.delete([f"p{n}", f"x{n}"])
+
+    killed, there = 0, f"host=127.0.0.1 port={server.port} user={USER} dbname=postgres"
+    with ThreadPoolExecutor(3) as pool, psycopg.connect(there, autocommit=True) as killer:
+        work = [pool.submit(write, 0), pool.submit(write, 1), pool.submit(delete)]
+        while killed < 10 and not all(one.done() for one in work):
+            row = killer.execute(kill).fetchone()
+            killed += row[0] if row else 0
+        for one in work:
+            one.result()
+    assert killed
+    store.upsert(rows)
+    assert (len(store), store.count_articles(), {p.id for p in store.scan()}) == (60, 60, set(texts))
+    same_scores(store, texts)
+
+
 def test_it_goes_on_after_the_server_was_killed_and_started_again(store: Store, server: PostgresServer) -> None:
     fill(store, passages())
     server.kill()
@@ -268,42 +357,6 @@ def test_it_goes_on_after_the_server_was_killed_and_started_again(store: Store, 
         server.start()
         assert found.result()[0].id == "p0"
     assert len(store) == 6
-
-
-def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
-    address = Address.parse("postgresql://someone:geheim@127.0.0.1:1/db/news")
-    with pytest.raises(ConnectionError, match="Start PostgreSQL") as raised:
-        Connections(address, patience=0.2)(lambda c: None)
-    assert "geheim" not in str(raised.value)
-
-
-def test_a_statement_that_takes_too_long_is_told(server: PostgresServer) -> None:
-    connections = Connections(Address.parse(server.address("news", "?timeout=0.1")))
-    with pytest.raises(TimeoutError, match="timeout="):
-        connections(lambda c: c.execute("SELECT pg_sleep(5)"))
-
-
-def test_an_unknown_option_is_told(server: PostgresServer) -> None:
-    with pytest.raises(ValueError, match="sslmod"):
-        Store(Address.parse(server.address("news", "?sslmod=require")), load_embeddings("embedded"))
-
-
-def test_a_user_who_may_not_build_is_told(server: PostgresServer) -> None:
-    Connections(Address.parse(server.address("news")))(lambda c: c.execute("CREATE ROLE reader LOGIN"))
-    address = Address.parse(server.address("theirs").replace("tester@", "reader@"))
-    with pytest.raises(PermissionError, match="GRANT CREATE"):
-        fill(Store(address, load_embeddings("embedded")), passages())
-    with pytest.raises(PermissionError, match="lets nobody in"):
-        Store(
-            Address.parse(server.address("news").replace("tester@", "stranger@")), load_embeddings("embedded")
-        ).count()
-
-
-def test_a_database_that_is_not_there_is_told(server: PostgresServer) -> None:
-    with pytest.raises(FileNotFoundError, match="createdb nowhere"):
-        Store(
-            Address.parse(server.address("news").replace("/postgres/", "/nowhere/")), load_embeddings("embedded")
-        ).count()
 
 
 def test_what_cannot_be_stored_is_told_and_changes_nothing(store: Store) -> None:
