@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from langchain_core.documents import Document
     from langchain_core.retrievers import BaseRetriever
 
+    from rag_app.files.tables import Columns
     from rag_app.index import Index
 
 _log = logging.getLogger("rag_app.cli")  # also when run as a script
@@ -196,9 +197,11 @@ def _parser(settings: Settings, say: Say) -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help=say(
-            "형태소 분석 사용자 사전 (단어<탭>품사<탭>점수)", "words for the morpheme analysis (word<TAB>tag<TAB>score)"
+            "형태소 분석 사용자 사전 (단어<탭>품사<탭>점수); 폴더 색인에만",
+            "words for the morpheme analysis (word<TAB>tag<TAB>score); for an index in a folder",
         ),
     )
+    _add_engine(index, say)
 
     add = command("add", _add, "색인에 문서를 더합니다.", "Add documents to an index.")
     _add_sources(add, say)
@@ -261,6 +264,50 @@ def _parser(settings: Settings, say: Say) -> argparse.ArgumentParser:
     )
     feedback.set_defaults(home=settings.home)
     return parser
+
+
+def _add_engine(parser: argparse.ArgumentParser, say: Say) -> None:
+    group = parser.add_argument_group(
+        say("여러 기기에서 색인하기", "indexing on many machines"),
+        say(
+            "--engine ray를 주면 Ray Data가 jsonl, parquet, csv, tsv, json을 폴더나 객체 저장소(s3://버킷/폴더)에서 "
+            "읽어 벡터 데이터베이스에 씁니다. 멈추면 같은 명령이 이어서 합니다.",
+            "With --engine ray, Ray Data reads jsonl, parquet, csv, tsv and json from a folder or an object store "
+            "(s3://BUCKET/FOLDER) and writes to a vector database. The same command goes on after a stop.",
+        ),
+    )
+    group.add_argument("--engine", choices=["ray"], help=say("없으면 이 프로세스에서", "in this process if left out"))
+    group.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help=say(
+            "Ray 클러스터, 예: 호스트:6379 (기본 RAY_ADDRESS, 없으면 이 기기에서 시작)",
+            "the Ray cluster, such as HOST:6379 (default RAY_ADDRESS, else one is started on this machine)",
+        ),
+    )
+    group.add_argument(
+        "--workers",
+        type=_positive,
+        metavar="N",
+        help=say(
+            "임베딩할 액터 수 (기본 코어마다 하나, GPU를 쓰면 GPU 수만큼)",
+            "actors that embed at once (default one on each core, or as many as the GPUs take)",
+        ),
+    )
+    group.add_argument(
+        "--gpus-per-actor",
+        type=_share,
+        metavar="G",
+        help=say("액터마다 쓸 GPU, 예: 1 또는 0.5 (기본 0)", "GPUs of each actor, such as 1 or 0.5 (default 0)"),
+    )
+    group.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        help=say(
+            "끝난 글을 적어 둘, 모든 기기가 보는 폴더 (기본 첫 PATH 옆의 .rag-app-checkpoints)",
+            "where all machines note what is done (default .rag-app-checkpoints beside the first PATH)",
+        ),
+    )
 
 
 def _add_sources(parser: argparse.ArgumentParser, say: Say) -> None:
@@ -377,6 +424,16 @@ def _positive(text: str) -> int:
     return value
 
 
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not (0 < value < 1 or value in range(1, 1001)):  # of several GPUs Ray gives only whole ones
+        raise argparse.ArgumentTypeError(f"want a share of one GPU such as 0.5, or 1, 2 and so on, got {text}")
+    return value
+
+
 def _milliseconds(text: str) -> float:
     try:
         value = float(text)
@@ -397,6 +454,28 @@ def _date(text: str) -> str:
 
 
 def _index(options: argparse.Namespace, say: Say) -> int:
+    _check_engine(options, say)
+    if options.engine:
+        from rag_app.bulk.command import run_bulk
+
+        closing, whole = run_bulk(
+            options.paths,
+            options.index,
+            options.model,
+            say,
+            columns=_columns(options),
+            passage_chars=options.passage_chars,
+            vectors=options.vectors,
+            replace=options.replace,
+            quiet=options.quiet,
+            checkpoint=options.checkpoint,
+            ray_address=options.ray_address,
+            actors=options.workers,
+            gpus_per_actor=options.gpus_per_actor or 0.0,
+            backend=options.backend,
+        )
+        print(closing)
+        return OK if whole else PARTLY
     from rag_app.embeddings import load_embeddings
     from rag_app.index import build_index
     from rag_app.models import serving_backend
@@ -423,6 +502,27 @@ def _index(options: argparse.Namespace, say: Say) -> int:
         )
     )
     return _report_skipped(skipped, say)
+
+
+def _check_engine(options: argparse.Namespace, say: Say) -> None:
+    names = ("ray_address", "workers", "gpus_per_actor", "checkpoint")
+    given = [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
+    if given and not options.engine:
+        given_names = ", ".join(given)
+        raise ValueError(
+            say(
+                f"{given_names}: --engine ray와 함께만 씁니다. 그것을 더하거나 이것을 빼세요.",
+                f"{given_names}: only with --engine ray. Add that, or leave this out.",
+            )
+        )
+    if options.user_dictionary and (options.engine or isinstance(options.index, Address)):
+        raise ValueError(
+            say(
+                "사용자 사전은 폴더 색인에만 쓰이고, 벡터 데이터베이스에는 두지 않습니다. --user-dictionary를 빼세요.",
+                "A user dictionary goes with an index in a folder; a vector database keeps none. "
+                "Leave out --user-dictionary.",
+            )
+        )
 
 
 def _add(options: argparse.Namespace, say: Say) -> int:
@@ -548,19 +648,24 @@ def _read_sources(options: argparse.Namespace, skipped: list[str], say: Say) -> 
     from rag_app.documents import load_documents
     from rag_app.files.parsing import FileReader, Limits
     from rag_app.files.reading import PLAIN_SUFFIXES
-    from rag_app.files.tables import Columns
 
     def skip(path: Path, error: Exception) -> None:
         skipped.append(str(path))
         print(say(f"건너뜀: {error}", f"skipped: {error}"), file=sys.stderr)
 
-    columns = Columns(**{field: getattr(options, f"{field}_column") for field in _COLUMNS})
+    columns = _columns(options)
     with FileReader(Limits(seconds=60, memory=2 * 1024**3), local=PLAIN_SUFFIXES) as reader:
         for path in options.paths:
             if path in NAMED:
                 yield from load_passages(path)
             else:
                 yield from load_documents(path, columns=columns, on_error=skip, reader=reader)
+
+
+def _columns(options: argparse.Namespace) -> "Columns":
+    from rag_app.files.tables import Columns
+
+    return Columns(**{field: getattr(options, f"{field}_column") for field in _COLUMNS})
 
 
 def _report_skipped(skipped: Sequence[str], say: Say) -> int:

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from rag_app.bulk import indexing
+from rag_app.bulk import files, indexing
 from rag_app.bulk.checkpoints import FOLDER, checkpoints_of, done_before
 from rag_app.bulk.command import broken_rows
 from rag_app.bulk.files import find_files
 from rag_app.bulk.indexing import BulkResult, index_in_bulk
 from rag_app.bulk.reading import FileReport, read_file
-from rag_app.bulk.rows import REPORT, articles_of, done_with, file_tables, reports_of
+from rag_app.bulk.rows import ID_TYPE, REPORT, articles_of, doc_ids_of, done_with, file_tables, reports_of
 from rag_app.documents import document_id
 from rag_app.embeddings import load_embeddings
 from rag_app.files.tables import USUAL_COLUMNS, Columns
@@ -128,7 +128,7 @@ def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path, name: str, conte
 
 
 def _tables(path: Path, done: Sequence[str] = ()) -> pa.Table:
-    ids = np.array(sorted(done), dtype="S32")
+    ids = np.array(sorted(done), ID_TYPE)
     return pa.concat_tables(file_tables(find_files(path), USUAL_COLUMNS, ids))
 
 
@@ -139,7 +139,7 @@ def test_articles_travel_as_rows_and_a_report_follows_them(tmp_path: Path) -> No
     assert [article.page_content for article in articles] == _TEXTS
     assert [article.id for article in articles] == list(map(document_id, _TEXTS))
     kept = done_with(table)
-    assert kept["id"].to_pylist()[:3] == list(map(document_id, _TEXTS))
+    assert doc_ids_of(kept) == list(map(document_id, _TEXTS))
     (report,) = reports_of(kept["report"].to_pylist())
     assert (report.file, report.articles, report.broken) == (str(path), 3, 1)
 
@@ -149,10 +149,17 @@ def test_what_is_done_is_left_out_but_counted_and_its_errors_are_told_again(tmp_
     first = _tables(path)["id"].to_pylist()
     assert first[-1].startswith(REPORT)
     again = _tables(path, done=[first[0], first[2]])
-    assert [article.id for article in articles_of(again)] == [first[1]]
+    assert [article.page_content for article in articles_of(again)] == [_TEXTS[1]]
     assert again["id"].to_pylist()[-1] != first[-1]
     (report,) = reports_of(done_with(again)["report"].to_pylist())
     assert (report.articles, report.broken) == (3, 1)
+
+
+def test_an_article_with_other_metadata_is_not_done(tmp_path: Path) -> None:
+    path = _write_lines(tmp_path / "a.jsonl", _line(_TEXTS[0], title="예산"), _line(_TEXTS[1]))
+    done = _tables(path)["id"].to_pylist()[:2]
+    _write_lines(path, _line(_TEXTS[0], title="국회, 예산안 의결"), _line(_TEXTS[1]))
+    assert [article.metadata["title"] for article in articles_of(_tables(path, done))] == ["국회, 예산안 의결"]
 
 
 def test_checkpoints_are_those_of_one_job_and_lie_beside_what_is_read(tmp_path: Path) -> None:
@@ -182,10 +189,45 @@ def test_checkpoints_of_what_the_store_lacks_are_deleted(
     notes = checkpoints_of({}, path, None)
     Path(notes.path).mkdir(parents=True)
     parquet.write_table(done_with(table).select(["id"]), Path(notes.path, "1.parquet"))
-    assert done_before(notes, draft).tolist() == sorted(document_id(text).encode() for text in [*_TEXTS, long])
+    Path(notes.path, "2.parquet").write_bytes(b"PAR1, and no more: a kill came")
+    done = done_before(notes, draft)
+    assert done.astype("S32").tolist() == sorted(document_id(text).encode() for text in [*_TEXTS, long])
     draft.delete([document_id(_TEXTS[0])])
     assert len(done_before(notes, draft)) == 0
     assert not Path(notes.path).exists()
+
+
+def test_a_job_that_was_stopped_before_it_noted_anything_begins_anew(tmp_path: Path) -> None:
+    notes = checkpoints_of({}, tmp_path, None)
+    assert len(notes.done()) == 0
+    Path(notes.path).mkdir(parents=True)
+    assert len(notes.done()) == 0
+
+
+def test_a_file_address_is_a_place_like_any_other(tmp_path: Path) -> None:
+    path = _write_lines(tmp_path / "in" / "a.jsonl", _line(_TEXTS[0]))
+    assert find_files(tmp_path.joinpath("in").as_uri()) == find_files(tmp_path / "in")
+    assert find_files(path.as_uri()) == find_files(path)
+    notes = checkpoints_of({}, path, tmp_path.joinpath("notes").as_uri())
+    assert notes == checkpoints_of({}, path, tmp_path / "notes")
+    with pytest.raises(FileNotFoundError, match=r"file:///nowhere"):
+        find_files("file:///nowhere")
+
+
+@pytest.mark.parametrize("place", ["ftp://host/articles", "s3:/bucket", "nosuch://x"])
+def test_an_address_of_no_object_store_says_which_there_are(place: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=r"no file or folder s3:/bucket|s3://BUCKET/FOLDER"):
+        find_files(place)
+
+
+def test_a_place_that_does_not_answer_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Away:
+        def get_file_info(self, path: str) -> None:
+            raise OSError("AWS Error NETWORK_CONNECTION\ndlopen failed")
+
+    monkeypatch.setattr(files, "open_place", lambda place: (Away(), "bucket/in", "s3://"))
+    with pytest.raises(OSError, match=r"^s3://bucket/in cannot be read: AWS Error NETWORK_CONNECTION$"):
+        find_files("s3://bucket/in")
 
 
 def test_what_could_not_be_read_is_told_line_by_line() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_app.bulk.files import Source, open_place
-from rag_app.bulk.rows import ID, REPORT
+from rag_app.bulk.rows import DOC_ID, ID, ID_TYPE, REPORT, no_ids
 from rag_app.server_index import count_stored
 from rag_app.stores.server import ServerStore
 
@@ -45,13 +46,17 @@ class Checkpoints(NamedTuple):
 
     def done(self) -> NDArray[np.bytes_]:
         """Return the ids of the articles that are done, each once, sorted."""
-        from pyarrow.fs import FileType
+        from pyarrow import ArrowInvalid
+        from pyarrow.fs import FileSelector
         from pyarrow.parquet import read_table
 
-        if self.filesystem.get_file_info(self.path).type == FileType.NotFound:
-            return np.array([], dtype="S32")
-        ids = read_table(self.path, filesystem=self.filesystem, columns=[ID])[ID].to_pylist()
-        return np.unique(np.array([id_ for id_ in ids if not id_.startswith(REPORT)], dtype="S32"))
+        ids = [no_ids()]
+        for info in self.filesystem.get_file_info(FileSelector(self.path, allow_not_found=True, recursive=True)):
+            if info.is_file:
+                with suppress(ArrowInvalid):  # a kill left half of it
+                    column = read_table(info.path, filesystem=self.filesystem, columns=[ID])[ID].to_pylist()
+                    ids.append(np.array([id_ for id_ in column if not id_.startswith(REPORT)], ID_TYPE))
+        return np.unique(np.concatenate(ids))
 
 
 def checkpoints_of(job: Mapping[str, Any], source: Source, folder: str | Path | None) -> Checkpoints:
@@ -75,10 +80,11 @@ def done_before(checkpoints: Checkpoints, store: ServerStore) -> NDArray[np.byte
     they name have to be there, and `_SAMPLED` of these.
     """
     done = checkpoints.done()
-    asked = [id_.decode() for id_ in random.Random(0).sample(list(done), min(len(done), _SAMPLED))]  # noqa: S311
+    doc_ids = np.unique(done.astype(f"S{DOC_ID}"))
+    asked = [id_.decode() for id_ in random.Random(0).sample(list(doc_ids), min(len(doc_ids), _SAMPLED))]  # noqa: S311
     known = store.known([id_ for doc_id in asked for id_ in (doc_id, f"{doc_id}:0")]) if asked else set()
     there = all(doc_id in known or f"{doc_id}:0" in known for doc_id in asked)
-    if there and count_stored(store)["documents"] >= len(done):
+    if there and count_stored(store)["documents"] >= len(doc_ids):
         return done
     checkpoints.remove()
     return done[:0]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rag_app.bulk.indexing import BulkResult, Workers, index_in_bulk
+from rag_app.data.sources import NAMED
 from rag_app.files.tables import Columns
 from rag_app.language import Say
 from rag_app.models import Backend
@@ -28,11 +29,13 @@ def run_bulk(
     actors: int | None,
     gpus_per_actor: float,
     backend: Backend | None,
-) -> tuple[str, list[str]]:
-    """Index in bulk, say on stderr what could not be read, and return the closing words and the files it was in.
+) -> tuple[str, bool]:
+    """Index in bulk, say on stderr what could not be read, and return the closing words and whether all could be read.
 
     See `rag_app.bulk.indexing.index_in_bulk` for the arguments and for what is raised.
     """
+    if named := [path for path in paths if path in NAMED]:
+        raise ValueError(f"{' and '.join(named)}: data of this name are read in process. Leave out --engine ray")
     result = index_in_bulk(
         paths,
         index if isinstance(index, Address) else str(index),
@@ -53,7 +56,7 @@ def run_bulk(
         f"{index}: {result.documents:,} documents in {result.passages:,} passages indexed "
         f"({result.skipped:,} repeated, {len(result.failed):,} files with errors).",
     )
-    return words, [report.file for report in result.failed]
+    return words, not result.failed
 
 
 def broken_rows(result: BulkResult, say: Say) -> list[str]:

@@ -1,20 +1,32 @@
 """Indexing on many machines: Ray Data reads, splits, embeds and writes, and goes on where it was stopped."""
 
-import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rag_app.bulk.checkpoints import Checkpoints, checkpoints_of, done_before
+from rag_app.bulk.cluster import is_alone, ray_cluster
 from rag_app.bulk.files import DataFile, Source, find_files
 from rag_app.bulk.reading import FileReport
+from rag_app.bulk.rows import ID, doc_ids_of, done_with, no_ids, reports_of
 from rag_app.embeddings import load_embeddings
 from rag_app.files.tables import USUAL_COLUMNS, Columns
 from rag_app.models import EMBEDDED, Backend, serving_backend
 from rag_app.passages import PASSAGE_CHARS
-from rag_app.server_index import begin_index, check_server_manifest, count_stored, new_manifest, publish_index
+from rag_app.server_index import (
+    begin_index,
+    check_server_manifest,
+    count_stored,
+    keep_articles,
+    new_manifest,
+    publish_index,
+)
 from rag_app.stores.address import Address
 from rag_app.stores.cosines import NoEmbeddings
 from rag_app.stores.server import ServerStore
@@ -60,8 +72,7 @@ class Workers(NamedTuple):
     """Who does a bulk job.
 
     Attributes:
-        ray_address: Of a Ray cluster; None for the one that RAY_ADDRESS names or that runs here, else one is started on
-            this machine for the time of the process.
+        ray_address: Of a Ray cluster; see `rag_app.bulk.cluster.ray_cluster`.
         actors: How many embed at once at most, each with the model in its memory; None for one on each core.
         gpus_per_actor: Such as 1, or 0.5 for two actors on a GPU; 0 for the CPU.
         backend: What a transformer runs on; see `rag_app.embeddings.load_embeddings`.
@@ -79,7 +90,7 @@ class Workers(NamedTuple):
 
 
 HERE = Workers()
-"""The cluster that is known here, with all its cores."""
+"""The cluster that RAY_ADDRESS names, or this machine, with all cores."""
 
 
 def index_in_bulk(
@@ -98,9 +109,9 @@ def index_in_bulk(
     """Build an index in a vector database, on the machines of a Ray cluster.
 
     It is the index that `rag_app.index.build_index` makes of the same articles, and nobody sees it before it is
-    complete. A job that was stopped, begun again with the same arguments, does only what is missing. A row that cannot
-    be read costs that row alone; the result says which and why. Of articles with the same text but other metadata, one
-    is kept, whichever comes first.
+    complete. A job that was stopped, begun again with the same arguments, does only what is missing, and deletes what
+    the source does not hold any more. A row that cannot be read costs that row alone; the result says which and why.
+    Of articles with the same text but other metadata, one is kept, whichever comes first.
 
     Args:
         source: Files in jsonl, parquet, csv, tsv or json, a folder of them, the address of one on an object store, or
@@ -115,13 +126,13 @@ def index_in_bulk(
         checkpoint: A folder for notes of what is done, which all machines have to see and which is removed at the end.
             None for one beside what is read.
         workers: Who does it.
-        progress: Show Ray's progress on stderr.
+        progress: Show a progress bar on stderr.
 
     Raises:
         FileExistsError: There is an index already and ``replace`` was not asked for.
         FileNotFoundError: There is no such source.
         ValueError: There is no article in it, or an argument is none of those that are possible.
-        ConnectionError: The store does not answer.
+        ConnectionError: The store or the cluster does not answer, or the source changed while it was read.
         TimeoutError: Twice nothing was done for as long as ``workers`` says.
         ImportError: What the job needs is not installed; says how to install it.
     """
@@ -133,7 +144,13 @@ def index_in_bulk(
     draft = begin_index(place, NoEmbeddings(), manifest, replace=replace)
     job = {"to": str(place), "draft": True, "manifest": manifest, "columns": columns}
     notes = checkpoints_of(job, source, checkpoint)
-    reports = _run(files, columns, draft, manifest, model, notes, workers, progress=progress)
+    with ray_cluster(workers.ray_address):
+        interrupted = draft.count() > 0
+        write = partial(_write, files, columns, draft, manifest, model, notes, workers, progress=progress)
+        reports = write(again=interrupted)
+        if interrupted and not _holds_given(draft, files, columns, reports):
+            notes.remove()  # it has articles for done that another job deleted
+            reports = write(again=True)
     publish_index(draft)
     notes.remove()
     return _result(server_store(place), 0, reports)
@@ -164,7 +181,9 @@ def add_in_bulk(
     before = count_stored(store)["documents"]
     job = {"to": str(place), "draft": False, "manifest": manifest, "columns": columns}
     notes = checkpoints_of(job, source, checkpoint)
-    reports = _run(files, columns, store, manifest, manifest["model"]["name"], notes, workers, progress=progress)
+    model = manifest["model"]["name"]
+    with ray_cluster(workers.ray_address):
+        reports = _write(files, columns, store, manifest, model, notes, workers, again=False, progress=progress)
     notes.remove()
     return _result(store, before, reports)
 
@@ -175,16 +194,7 @@ def check_ray() -> None:
         raise ImportError(f"Bulk indexing needs {' and '.join(missing)}. Install: pip install 'korean-rag[ray]'")
 
 
-def start_ray(address: str | None) -> None:
-    """Connect to a Ray cluster, unless this process is connected already; see `Workers`."""
-    import ray
-
-    if not ray.is_initialized():
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # one that is started here is to tell nobody
-        ray.init(address, include_dashboard=None if address else False, log_to_driver=False)
-
-
-def _run(
+def _write(
     files: list[DataFile],
     columns: Columns,
     store: ServerStore,
@@ -193,51 +203,121 @@ def _run(
     notes: Checkpoints,
     workers: Workers,
     *,
+    again: bool,
     progress: bool,
 ) -> list[FileReport]:
     """Write the articles of files, and return the reports of the files."""
-    start_ray(workers.ray_address)
+    from rag_app.bulk.steps import ArticleWriter
+
+    return run_job(
+        files,
+        columns,
+        ArticleWriter,
+        (store, manifest, model, workers.backend, workers.patience, again),
+        partial(done_before, notes, store),
+        notes,
+        workers,
+        progress=progress,
+    )
+
+
+def run_job(
+    files: list[DataFile],
+    columns: Columns,
+    actor: type,
+    arguments: tuple[Any, ...],
+    done: Callable[[], NDArray[np.bytes_]],
+    notes: Checkpoints,
+    workers: Workers,
+    *,
+    progress: bool,
+) -> list[FileReport]:
+    """Have actors work on the articles of files, on the cluster that this process is connected to.
+
+    Args:
+        files: What to read.
+        columns: Which columns of them hold what.
+        actor: Made with ``arguments``; called with tables of articles, it returns what `rows.done_with` keeps of them.
+        arguments: Can be pickled.
+        done: Returns the ids of the articles to leave out, sorted.
+        notes: Where to note those that are done.
+        workers: Who does it.
+        progress: Show a progress bar on stderr.
+
+    Returns:
+        The reports of the files.
+
+    Raises:
+        TimeoutError: Twice nothing was done for as long as ``workers`` says.
+        OSError: Of an actor, as are ValueError and ImportError.
+    """
     from ray.data.exceptions import ExecutionTimeoutError
+    from ray.exceptions import RayTaskError
 
-    from rag_app.bulk.steps import ArticleSource, ArticleWriter, Done
+    from rag_app.bulk.steps import ArticleSource, Done
 
-    arguments = (store, manifest, model, workers.backend, workers.patience)
     for last in (False, True):
-        articles = _articles(
-            ArticleSource(files, columns, done_before(notes, store)), notes, workers, progress=progress
-        )
-        written = articles.map_batches(
-            ArticleWriter,
+        before = done()
+        source = ArticleSource(files, columns, before)
+        written = _articles(source, notes, workers, len(before) if progress else None).map_batches(
+            actor,
             fn_constructor_args=arguments,
             batch_format="pyarrow",
             batch_size=None,
             zero_copy_batch=True,
             num_cpus=_HEAVY,
             num_gpus=workers.gpus_per_actor or None,
-            compute=_pool(workers),
+            compute=actor_pool(workers),
         )
-        done = Done()
+        sink = Done()
         try:
             with warnings.catch_warnings():
                 # It says that rows may be written twice: passages are kept under their ids.
                 warnings.filterwarnings("ignore", message="Checkpointing with non-file datasink")
-                written.write_datasink(done, ray_remote_args={"num_cpus": _LIGHT})
-            return done.reports
+                written.write_datasink(sink, ray_remote_args={"num_cpus": _LIGHT})
+            return sink.reports
         except ExecutionTimeoutError as error:
             if last:
                 raise TimeoutError(
                     f"Nothing was done for {workers.stalled:,.0f} s, twice. Look whether the cluster has a free "
                     "machine; the same job goes on where it is"
                 ) from error
+        except RayTaskError as error:
+            if isinstance(error.cause, OSError | ValueError | ImportError):  # says what is wrong and what to do
+                raise error.cause from None
+            raise
     raise AssertionError
 
 
-def _articles(source: "ArticleSource", notes: Checkpoints, workers: Workers, *, progress: bool) -> "Dataset":
+def _holds_given(draft: ServerStore, files: list[DataFile], columns: Columns, reports: list[FileReport]) -> bool:
+    """Delete what an unfinished index has of articles that are not in files, and return whether it has all that are."""
+    import ray
+
+    from rag_app.bulk.steps import ArticleSource
+
+    read: Dataset = ray.data.read_datasource(ArticleSource(files, columns, no_ids()), num_cpus=_LIGHT)
+    read.context.enable_progress_bars = False
+    kept = read.map_batches(done_with, batch_format="pyarrow", batch_size=None, num_cpus=_LIGHT)
+    given: set[str] = set()
+    table: Any
+    told: list[str] = []
+    for table in kept.iter_batches(batch_format="pyarrow", batch_size=None):
+        given.update(doc_ids_of(table))
+        told += table["report"].to_pylist()
+    if reports_of(told) != reports:
+        raise ConnectionError(
+            "What is read has changed meanwhile, or cannot be read any more. Begin the same job again"
+        )
+    keep_articles(draft, given)
+    return count_stored(draft)["documents"] == len(given)
+
+
+def _articles(source: "ArticleSource", notes: Checkpoints, workers: Workers, shown: int | None) -> "Dataset":
+    """Return what is read; ``shown`` is where a progress bar begins, None for no bar."""
     import ray
     from ray.data.checkpoint import CheckpointConfig
 
-    from rag_app.bulk.rows import ID
-    from rag_app.bulk.steps import NoFilter
+    from rag_app.bulk.steps import NoFilter, Progress
 
     read: Dataset = ray.data.read_datasource(source, num_cpus=_LIGHT)
     read.context.checkpoint_config = CheckpointConfig(
@@ -248,18 +328,31 @@ def _articles(source: "ArticleSource", notes: Checkpoints, workers: Workers, *, 
         checkpoint_manager_cls=NoFilter,
     )
     read.context.target_max_block_size = _BLOCK
-    read.context.enable_progress_bars = progress
+    read.context.enable_progress_bars = False  # Ray's tell of its steps
+    if shown is not None:
+        read.context.custom_execution_callback_classes = [partial(Progress, shown)]  # type: ignore[list-item]
+    read.context.raise_original_map_exception = True
     read.context.execution_no_progress_timeout_s = workers.stalled
     return read
 
 
-def _pool(workers: Workers) -> Any:
+def actor_pool(workers: Workers) -> Any:
+    """Return a pool that grows with the work, up to what the cluster that this process is connected to has room for.
+
+    Raises:
+        ValueError: A cluster of this machine alone has no such GPU, or there are to be no actors.
+    """
     import ray
     from ray.data import ActorPoolStrategy
 
     if workers.actors is not None and workers.actors < 1:
         raise ValueError(f"Want at least 1 actor, got {workers.actors}")
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    if workers.gpus_per_actor > resources.get("GPU", 0) and is_alone():
+        raise ValueError(
+            f"This machine has {resources.get('GPU', 0):g} GPUs that Ray sees, and each actor is to have "
+            f"{workers.gpus_per_actor:g}. Leave that out, or name a cluster that has them"
+        )
     each = resources.get("GPU", 0) / workers.gpus_per_actor if workers.gpus_per_actor else resources.get("CPU", 1)
     return ActorPoolStrategy(min_size=1, max_size=workers.actors or max(1, int(each)))
 

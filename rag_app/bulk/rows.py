@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -18,10 +19,15 @@ if TYPE_CHECKING:
     from pyarrow import Table
 
 ID = "id"
-"""The column with an article's doc_id, by which checkpoints know it; a report's is new each time it is written, so that
-a job that is gone on with tells all errors again."""
+"""The column with what checkpoints know a row by: an article's doc_id and a hash of its metadata. A report's is new
+each time it is written, so that a job that is gone on with tells all errors again."""
 REPORT = "report:"
 """What the id of a report begins with."""
+DOC_ID = 32
+"""How many characters of an article's `ID` are its doc_id."""
+_METADATA = 8  # characters that are the hash of its metadata
+ID_TYPE = f"S{DOC_ID + _METADATA}"
+"""Of numpy, for the ids of articles."""
 _COLUMNS = (ID, "text", "metadata")
 _AT_ONCE = 200  # rows in a table; Ray makes blocks of them
 _CHARS = 1 << 20
@@ -40,9 +46,11 @@ def file_tables(files: Sequence[DataFile], columns: Columns, done: NDArray[np.by
         rows: list[tuple[str, str, str]] = []
         chars = 0
         for article in read_file(file, columns, report):
-            if _is_among(str(article.id), done):
+            metadata = json.dumps(article.metadata, ensure_ascii=False)
+            id_ = f"{article.id}{sha256(metadata.encode()).hexdigest()[:_METADATA]}"
+            if _is_among(id_, done):
                 continue
-            rows.append((str(article.id), article.page_content, json.dumps(article.metadata, ensure_ascii=False)))
+            rows.append((id_, article.page_content, metadata))
             chars += len(article.page_content)
             if len(rows) == _AT_ONCE or chars > _CHARS:
                 yield _table(rows)
@@ -54,7 +62,8 @@ def articles_of(table: "Table") -> list[Document]:
     """Return the articles in a table, each once."""
     rows = {row[ID]: row for row in table.to_pylist() if not row[ID].startswith(REPORT)}
     return [
-        Document(page_content=row["text"], metadata=json.loads(row["metadata"]), id=id_) for id_, row in rows.items()
+        Document(page_content=row["text"], metadata=json.loads(row["metadata"]), id=id_[:DOC_ID])
+        for id_, row in rows.items()
     ]
 
 
@@ -66,10 +75,20 @@ def done_with(table: "Table") -> "Table":
     return table.select([ID]).append_column("report", array(kept, string()))
 
 
+def doc_ids_of(table: "Table") -> list[str]:
+    """Return the doc_ids of the articles in a table."""
+    return [id_[:DOC_ID] for id_ in table[ID].to_pylist() if not id_.startswith(REPORT)]
+
+
 def reports_of(texts: Iterable[str]) -> list[FileReport]:
     """Return the reports among what `done_with` has kept, one of each file, by its name."""
     reports = {report.file: report for report in (FileReport(**json.loads(text)) for text in texts if text)}
     return [reports[file] for file in sorted(reports)]
+
+
+def no_ids() -> NDArray[np.bytes_]:
+    """Return the ids of no article."""
+    return np.array([], ID_TYPE)
 
 
 def _is_among(id_: str, done: NDArray[np.bytes_]) -> bool:

@@ -4,7 +4,7 @@ Imported where a job begins, as it needs Ray.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from time import monotonic, sleep
 from typing import Any
@@ -14,10 +14,13 @@ import ray
 from numpy.typing import NDArray
 from pyarrow import Table
 from ray.data import Datasource, ReadTask
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data._internal.execution.interfaces import TaskContext
+from ray.data._internal.execution.operators.actor_pool_map_operator import ActorPoolMapOperator
 from ray.data.block import Block, BlockAccessor, BlockMetadata
 from ray.data.checkpoint.checkpoint_filter import CheckpointManager
 from ray.data.datasource import Datasink, WriteResult
+from tqdm import tqdm
 
 from rag_app.bulk.files import DataFile
 from rag_app.bulk.reading import FileReport
@@ -87,7 +90,9 @@ class NoFilter(CheckpointManager):
 
 
 class ArticleWriter:
-    """Splits, embeds and writes articles; an actor, which loads the model once.
+    """Splits, embeds and writes articles; an actor, which loads the model once, when it is first called.
+
+    What goes wrong then is raised as it is; of an actor that does not come up Ray keeps only a traceback.
 
     Args:
         store: Where to; pickled, without a model.
@@ -95,24 +100,39 @@ class ArticleWriter:
         model: Its name.
         backend: What it runs on.
         patience: Seconds for which a store that does not answer is tried again.
+        again: Whether articles may be there with other metadata; see `rag_app.server_index.write_articles`.
     """
 
     def __init__(
-        self, store: ServerStore, manifest: Mapping[str, Any], model: str, backend: Backend | None, patience: float
+        self,
+        store: ServerStore,
+        manifest: Mapping[str, Any],
+        model: str,
+        backend: Backend | None,
+        patience: float,
+        again: bool,
     ) -> None:
-        embeddings = load_embeddings(model, backend=serving_backend(model, backend))
-        check_model(store.address, manifest["model"], describe_model(embeddings))
-        self._store = store.embedding_with(embeddings)
+        self._without_model = store
         self._manifest = manifest
+        self._model = model
+        self._backend = backend
         self._patience = patience
+        self._again = again
+
+    @cached_property
+    def _store(self) -> ServerStore:
+        embeddings = load_embeddings(self._model, backend=serving_backend(self._model, self._backend))
+        check_model(self._without_model.address, self._manifest["model"], describe_model(embeddings))
+        return self._without_model.embedding_with(embeddings)
 
     def __call__(self, table: Table) -> Table:
         """Write the articles of a table, those passages that are not there, and return what `done_with` keeps."""
         articles = articles_of(table)
+        store = self._store
         deadline = monotonic() + self._patience
         while True:
             try:
-                write_articles(self._store, articles, self._manifest)
+                write_articles(store, articles, self._manifest, again=self._again)
                 return done_with(table)
             except (ConnectionError, TimeoutError):
                 if monotonic() > deadline:
@@ -138,3 +158,28 @@ class Done(Datasink[list[str]]):
     def on_write_complete(self, write_result: WriteResult[list[str]]) -> None:
         """Keep the reports."""
         self.reports = reports_of(chain.from_iterable(write_result.write_returns))
+
+
+class Progress(ExecutionCallback):
+    """A progress bar on stderr: the articles that are written, and the reports of files.
+
+    Args:
+        done: How many were before.
+    """
+
+    def __init__(self, done: int) -> None:
+        self._bar = tqdm(desc="index", unit=" rows", initial=done, mininterval=1)
+        self._done = done
+
+    def on_execution_step(self, executor: Any) -> None:
+        """Show how far it is."""
+        written = [op.metrics.row_outputs_taken for op in executor._topology if isinstance(op, ActorPoolMapOperator)]
+        self._bar.update(self._done + sum(written) - self._bar.n)
+
+    def after_execution_succeeds(self, executor: Any) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+    def after_execution_fails(self, executor: Any, error: Exception) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()

@@ -1,0 +1,97 @@
+"""The Ray cluster of a bulk job: one that is there, or one on this machine for as long as the job takes."""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from tempfile import TemporaryDirectory
+from typing import Any
+
+_alone = ContextVar("alone", default=False)
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[None]:
+    """Be connected to a Ray cluster inside a ``with`` statement.
+
+    Where this process is connected already, that cluster is taken, and nothing is changed. One that is started here
+    listens on the loopback interface alone, has no dashboard, tells nobody that it is used, and keeps its files in a
+    folder of its own, which is removed.
+
+    Args:
+        address: Such as ``HOST:6379``, or ``auto`` for the one that runs here; None for the one that RAY_ADDRESS names,
+            or else one that is started.
+
+    Raises:
+        ConnectionError: The cluster does not answer.
+    """
+    # What raylets say of tasks that are done again; Ray prints it to stdout. Read on import.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".*")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            _connect(address)
+            yield
+        else:
+            with TemporaryDirectory(prefix="rag-", dir=_short_folder(), ignore_cleanup_errors=True) as folder:
+                _start(folder)
+                token = _alone.set(True)
+                try:
+                    yield
+                finally:
+                    _alone.reset(token)
+                    ray.shutdown()
+    finally:
+        ray.shutdown()
+
+
+def is_alone() -> bool:
+    """Whether the cluster that this process is connected to is one that `ray_cluster` has started."""
+    return _alone.get()
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    try:
+        _init(address=address)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        ray.shutdown()
+        raise ConnectionError(f"No Ray cluster answers at {address}. Start it, or name another: {error}") from error
+
+
+def _start(folder: str) -> None:
+    from ray._private import ray_constants
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Keeps other users of this machine out; else Ray writes one into the home folder.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    # What Ray does on macOS and Windows; elsewhere it takes another address of this machine even for 127.0.0.1.
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        _init(address="local", include_dashboard=False, _temp_dir=folder)
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _init(**options: Any) -> None:
+    import ray
+
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    import ray.data
+
+    for handler in logging.getLogger("ray.data").handlers:
+        if type(handler).__name__ == "PlainRayHandler":  # the one that writes to stderr, not to Ray's files
+            handler.setLevel(logging.CRITICAL)  # errors are raised
+
+
+def _short_folder() -> str:
+    """Return a folder for temporary ones whose path leaves room for the names of sockets, 107 bytes in all."""
+    return os.environ.get("RAY_TMPDIR") or "/tmp"  # noqa: S108
