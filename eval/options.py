@@ -7,6 +7,7 @@ from pathlib import Path
 
 from eval.metrics import measures
 from eval.report.page import check_installed
+from eval.room import check_room
 from eval.run_folder import RunFolder
 from rag_app.models import EMBEDDED
 from rag_app.settings import name_or_none
@@ -50,14 +51,17 @@ def check(arguments: argparse.Namespace) -> None:
 
     Raises:
         OSError: A file or folder cannot be written.
-        ImportError: ir_measures or, for a report, Jinja2 is not installed.
+        ImportError: ir_measures, for a report Jinja2, or what --store needs is not installed.
         ValueError: An option would do nothing under the only protocol.
+        ConnectionError: The database of --store does not answer.
     """
     for option in _CLEAN if arguments.protocol == "tutorial" else ():
         if getattr(arguments, option) not in (None, []):
             raise ValueError(f"--{option} is for the clean protocol. Leave it out, or give --protocol both")
     measures(arguments.k)
     check_output(arguments.json)
+    if arguments.store:
+        check_room(arguments.store)
     if arguments.report:
         check_installed()
         RunFolder.check(arguments.report, overwrite=arguments.overwrite)

@@ -1,5 +1,6 @@
 """Room for a benchmark's indexes in a vector database."""
 
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
@@ -8,6 +9,18 @@ from rag_app.stores.address import Address
 from rag_app.stores.servers import server_store
 
 _MARK = "_hit_rate_"
+
+
+def check_room(address: Address) -> None:
+    """Raise what would otherwise only come up when the first index is built there.
+
+    Raises:
+        OSError: The database does not answer, or lets nobody in.
+        ValueError: What the address says is wrong, or the name is taken by something else.
+        ImportError: What the address needs is not installed; says how to install it.
+    """
+    with suppress(FileNotFoundError):
+        server_store(replace(address, name=f"{address.name}{_MARK}0")).manifest()
 
 
 class Room:
