@@ -106,6 +106,10 @@ class ModelEmbeddings(Embeddings):
         vector: list[float] = (await self._questions.asubmit(normalise_question(text))).tolist()
         return vector
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all but who waits for a question: a copy has callers of its own."""
+        return {name: value for name, value in vars(self).items() if name != "_questions"}
+
     @cached_property
     def _questions(self) -> Batcher[str, NDArray[np.float32]]:
         return Batcher(lambda texts: list(self.encode(texts, query=True)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -443,3 +444,11 @@ def test_prompts_are_part_of_what_identifies_a_model(tiny_sentence_transformer: 
     prompted = load_embeddings(tiny_sentence_transformer, query_prompt="query: ")
     other = load_embeddings(tiny_sentence_transformer, document_prompt="query: ")
     assert len({plain.fingerprint, prompted.fingerprint, other.fingerprint}) == 3
+
+
+def test_a_model_that_has_embedded_a_question_can_be_pickled(tiny_static: Path) -> None:
+    embeddings = load_embeddings(tiny_static)
+    vector = embeddings.embed_query("가뭄")
+    copied = pickle.loads(pickle.dumps(embeddings))
+    assert copied.embed_query("가뭄") == vector
+    assert copied._questions is not embeddings._questions
