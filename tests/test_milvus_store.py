@@ -20,7 +20,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 from rag_app.stores import milvus
 from rag_app.stores.address import Address
 from rag_app.stores.bm25_bound import Frequencies
-from rag_app.stores.milvus import Store, _common, _questions
+from rag_app.stores.milvus import Store, _common, _questions, _version
 from rag_app.stores.milvus_filters import filter_expression
 from tests.milvus_server import MilvusServer, milvus_server
 
@@ -209,13 +209,13 @@ def test_a_server_that_comes_back_is_asked_again_and_one_that_does_not_is_told(
             back.join()
         assert [passage.id for passage in store.scan()] == ["둘", "셋", "하나"]
         server.kill()
-        monkeypatch.setattr(milvus, "_PATIENCE", 1)
+        monkeypatch.setattr(Store, "patience", 1)
         with pytest.raises(ConnectionError, match="does not answer"):
             store.count()
 
 
 def test_where_nobody_listens_the_error_says_what_to_do_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(milvus, "_PATIENCE", 1)
+    monkeypatch.setattr(Store, "patience", 1)
     monkeypatch.setattr(milvus, "_CONNECTING", 1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -253,16 +253,19 @@ def test_options_and_forms_that_do_not_exist_are_refused(server: MilvusServer) -
         _store(server, "forms").begin(_manifest(vectors="ivf"))
 
 
-def test_a_server_without_bm25_says_so(server: MilvusServer) -> None:
-    store = _store(server, "old")
+def test_a_server_without_bm25_says_so() -> None:
+    store = Store(Address.parse("milvus://127.0.0.1/old"), _embeddings())
     store._version = (2, 3, 5)
-    draft = store.begin(_manifest())
-    draft._version = (2, 3, 5)
-    _write(draft, "하나")
-    assert draft.search_vector(_embeddings().embed_query("하나"), 1)[0][0] == "하나"
     with pytest.raises(ValueError, match=r"Milvus 2\.3\.5, which has no BM25"):
-        draft.search_units({("bigrams", "하나"): 1.0}, 1)
-    draft.drop()
+        store.search_units({("bigrams", "하나"): 1.0}, 1)
+
+
+def test_the_version_tells_lite_from_a_server() -> None:
+    assert [_version(text) for text in ("milvus_lite-3.2.2", "v2.3.5-lite", "2.6.1")] == [
+        (0, 3, 2, 2),
+        (2, 3, 5),  # as the package from PyPI calls it, which is a whole server
+        (2, 6, 1),
+    ]
 
 
 def test_filters_become_expressions() -> None:

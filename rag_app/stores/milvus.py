@@ -23,14 +23,11 @@ from rag_app.lexical import FIELDS, K1, LexicalHit
 from rag_app.stores.address import Address
 from rag_app.stores.bm25_bound import SAMPLE, Frequencies
 from rag_app.stores.milvus_filters import all_of, among, filter_expression, literal, none_of
+from rag_app.stores.milvus_rows import BYTES, ID_BYTES, document_of, metadata_of, record, spelt
 from rag_app.stores.server import Row, Scope, ServerStore
 from rag_app.vectors import unit_rows
 
-BYTES = 65_535
-"""The most that Milvus keeps of a text, and of an object of metadata."""
-
 _B = 0.75  # with `K1`, what BM25 of `rag_app.lexical` has
-_ID_BYTES = 512
 _KEPT = "korean_rag"  # the property with the manifest
 _RETIRED = "korean_rag_retired"  # the property of what has been replaced and not been dropped yet
 _PAGE = 1000  # rows that are asked for at once
@@ -40,13 +37,12 @@ _DEEPER = 50  # hits of each analysis beyond twice those that are wanted
 _SENT = 16_000_000  # bytes that are written at once, about
 _CONNECTING = 5  # seconds
 _ANSWERING = 120  # seconds for one request
-_PATIENCE = 12  # seconds from the first failure until a server that does not answer is given up
 _YOUNG = 300  # seconds for which what was counted is believed, unless there are many more passages or fewer
 _COUNTED = 10  # seconds for which the number of passages is believed
+_ALL, _OWN = "Strong", "Session"  # what a read sees for certain: what anybody wrote, or what this process did
 _NOT_LOADED = 101
 _GRAPH = {"M": 32, "efConstruction": 200}
 _LEXICAL = (2, 5)  # the first version that has BM25
-_WORD = re.compile(r"[^\w ]")
 T = TypeVar("T")
 
 
@@ -79,6 +75,7 @@ class Store(ServerStore):
         if unknown := {name for name, _ in address.options} - {"tls"}:
             raise ValueError(f"{address} has unknown options: {', '.join(sorted(unknown))}. There is tls=1.")
         self._name = address.name
+        self._collection = ""
         self._client: MilvusClient | None = None
         self._version: tuple[int, ...] = ()
         self._values: dict[str, tuple[float, list[str]]] = {}
@@ -90,7 +87,6 @@ class Store(ServerStore):
     def after_fork(self) -> None:
         """Forget the connection, which is the parent's."""
         self._client = None
-        self._forget()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"address": self.address, "embedding": self._embedding, "name": self._name}
@@ -103,7 +99,11 @@ class Store(ServerStore):
 
     def manifest(self) -> dict[str, Any]:
         """Return what the index was begun with: a JSON object."""
-        return self._described(self._name)[1]
+        name, manifest = self._described(self._name)
+        if name != self._collection:  # another index has taken the place
+            self._forget()
+            self._collection = name
+        return manifest
 
     def begin(self, manifest: Mapping[str, Any]) -> Self:
         """Return a new, empty index, or go on with one; see `rag_app.stores.server.ServerStore.begin`."""
@@ -136,6 +136,22 @@ class Store(ServerStore):
         self._ask(lambda client: client.alter_collection_properties(old, {_RETIRED: "1"}, timeout=_ANSWERING))
         self._ask(lambda client: client.alter_alias(name, alias, timeout=_ANSWERING))
         self._drop(old)
+
+    @property
+    def collection(self) -> str:
+        """The name of the collection, or its alias."""
+        return self._name
+
+    def emptied(self) -> Self:
+        """Return what was begun, as new: whatever is in it goes, also what is being imported."""
+        manifest = self.manifest()
+        self._drop(self._name)
+        return self.begin(manifest)
+
+    def see_imported(self) -> None:
+        """Let what was imported be seen, which Milvus loads with the collection."""
+        self._ask(lambda client: client.release_collection(self._name, timeout=_ANSWERING))
+        self._load(self._name)
 
     def drop(self) -> None:
         """Delete the index of the address, and what was begun and not published; nothing if there is none."""
@@ -179,27 +195,32 @@ class Store(ServerStore):
 
     def _create(self, name: str, manifest: Mapping[str, Any], kept: str) -> None:
         schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=_ID_BYTES)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=ID_BYTES)
+        schema.add_field("doc_id", DataType.VARCHAR, max_length=ID_BYTES)
+        schema.add_field("start", DataType.INT64)
         schema.add_field("text", DataType.VARCHAR, max_length=BYTES)
         schema.add_field("metadata", DataType.JSON)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=manifest["model"]["dimension"])
         indexes = MilvusClient.prepare_index_params()
-        if manifest["vectors"] == "exact":
+        words = self._word_fields()
+        for field in ("doc_id", "start"):
+            indexes.add_index(field, index_type="INVERTED" if words else "")  # before 2.4 there was one for each type
+        if manifest["vectors"] == "exact" or self._is_lite():
             indexes.add_index("vector", index_type="FLAT", metric_type="IP")
         else:
             indexes.add_index("vector", index_type="HNSW", metric_type="IP", params=_GRAPH)
-        for field in self._word_fields():
-            # Lite has no tokenizer for white space; of `_spelt` units its own leaves what they are.
+        for field in words:
+            # Lite has no tokenizer for white space; of `spelt` units its own leaves what they are.
             tokenizer = {"tokenizer": "standard" if self._is_lite() else "whitespace"}
-            words = BM25BuiltInFunction(
+            bm25 = BM25BuiltInFunction(
                 input_field_names=field,
                 output_field_names=_sparse(field),
                 analyzer_params=tokenizer,
                 function_name=f"bm25_{field}",
             )
-            schema.add_field(field, DataType.VARCHAR, max_length=BYTES, **words.get_input_field_schema_kwargs())
+            schema.add_field(field, DataType.VARCHAR, max_length=BYTES, **bm25.get_input_field_schema_kwargs())
             schema.add_field(_sparse(field), DataType.SPARSE_FLOAT_VECTOR)
-            schema.add_function(words.function)
+            schema.add_function(bm25.function)
             params = {"bm25_k1": K1, "bm25_b": _B}
             indexes.add_index(_sparse(field), index_type="SPARSE_INVERTED_INDEX", metric_type="BM25", params=params)
 
@@ -228,17 +249,18 @@ class Store(ServerStore):
     def upsert(self, rows: Sequence[Row]) -> None:
         """Write passages, replacing those of the same ids."""
         fields = self._word_fields()
-        self._write([_record(row, fields) for row in rows])
+        last = {str(row.passage.id): row for row in rows}  # in one request Milvus would keep both
+        self._write([record(row, fields) for row in last.values()])
         self._forget()
 
     def _write(self, records: Sequence[dict[str, Any]]) -> None:
         """Write rows, as many at once as Milvus takes."""
         some: list[dict[str, Any]] = []
         size = 0
-        for record in records:
-            some.append(record)
-            size += sum(len(v) * 4 for v in record.values() if not isinstance(v, dict))
-            if size > _SENT or record is records[-1]:
+        for one in records:
+            some.append(one)
+            size += sum(len(v) * 4 for v in one.values() if isinstance(v, str | list))
+            if size > _SENT or one is records[-1]:
                 sent, some, size = some, [], 0
                 self._asked("upsert", data=sent)
 
@@ -255,12 +277,18 @@ class Store(ServerStore):
 
     def count(self, filter: Mapping[str, Any] | None = None) -> int:
         """Return how many passages there are, or how many a filter keeps."""
-        found = self._query(_filtered(filter), ["count(*)"])
-        return int(found[0]["count(*)"])
+        return self._counted(_filtered(filter))
+
+    def copies(self, ids: Sequence[str]) -> int:
+        """Return how many passages have one of some ids: more than there are ids if some were imported again."""
+        return self._counted(among("id", ids))
+
+    def _counted(self, where: str, level: str = _ALL) -> int:
+        return int(self._query(where, ["count(*)"], level)[0]["count(*)"])
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return the passages with these ids in the order asked, leaving out unknown ids."""
-        found = {row["id"]: _document(row) for row in self._rows(ids, ["text", "metadata"])}
+        found = {row["id"]: document_of(row) for row in self._rows(ids, ["text", "metadata"], _OWN)}
         return [found[id_] for id_ in ids if id_ in found]
 
     def known(self, ids: Collection[str]) -> set[str]:
@@ -269,7 +297,7 @@ class Store(ServerStore):
 
     def scan(self, filter: Mapping[str, Any] | None = None) -> Iterator[Document]:
         """Yield all passages, or those that a filter keeps, some at a time, in the order of their ids."""
-        return map(_document, self._scan(_filtered(filter), ["text", "metadata"]))
+        return map(document_of, self._scan(_filtered(filter), ["text", "metadata"]))
 
     def values(self, key: str) -> list[str]:
         """Return the different texts that passages have under a key of their metadata, in order.
@@ -286,7 +314,7 @@ class Store(ServerStore):
             where = all_of([f"exists {field}", unseen, f"id > {literal(last)}" if last else ""])
             rows = self._query(where, ["id", "metadata"], limit=_PAGE, iterator="True")
             for row in rows:
-                found |= texts_of(_metadata(row).get(key))
+                found |= texts_of(metadata_of(row).get(key))
             if len(rows) < _PAGE:
                 self._values[key] = monotonic(), sorted(found)
                 return sorted(found)
@@ -353,7 +381,7 @@ class Store(ServerStore):
     def _search(self, field: str, asked: Any, k: int, where: str, params: Mapping[str, Any]) -> dict[str, float]:
         found = self._asked(
             "search",
-            strong=True,
+            consistency_level=_OWN,
             data=[asked],
             anns_field=field,
             limit=min(k, _MOST),
@@ -366,13 +394,13 @@ class Store(ServerStore):
     def _upper_bound(self, terms: Mapping[tuple[str, str], float]) -> float:
         now, counted = monotonic(), self._total
         if counted is None or now - counted[0] > _COUNTED:
-            counted = self._total = now, self.count()
+            counted = self._total = now, self._counted("", _OWN)
         total = counted[1]
         known = self._frequencies
         if known is None or now - known[0] > _YOUNG or abs(total - known[1]) > 0.1 * known[1]:
             known = self._frequencies = now, total, Frequencies.of(self._sampled())
-        spelt = {(field, _spelt(unit)): weight for (field, unit), weight in terms.items()}
-        return known[2].upper_bound(spelt, total)
+        units = {(field, spelt(unit)): weight for (field, unit), weight in terms.items()}
+        return known[2].upper_bound(units, total)
 
     def _sampled(self) -> Iterator[dict[str, str]]:
         """Yield the units of some passages, by analysis: ids begin with a hash of the text, so the first are any."""
@@ -383,19 +411,19 @@ class Store(ServerStore):
             yield {field: row[field] for field in fields}
 
     def _forget(self) -> None:
-        """Forget what was counted of the passages, which are others now."""
-        self._values, self._total, self._frequencies = {}, None, None
+        """Forget what was counted of the passages, which are others now; how frequent units are changes but slowly."""
+        self._values, self._total = {}, None
 
     def _vectors(self, ids: Sequence[str]) -> dict[str, Any]:
-        return {row["id"]: row["vector"] for row in self._rows(ids, ["vector"])}
+        return {row["id"]: row["vector"] for row in self._rows(ids, ["vector"], _OWN)}
 
     def _kept(self, filter: Filter, ids: Collection[str]) -> list[str]:
         kept, asked = _filtered(_conditions(filter)), (among("id", some) for some in _pages(list(ids)))
         return [row["id"] for some in asked for row in self._query(all_of([kept, some]), ["id"])]
 
-    def _rows(self, ids: Sequence[str], fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def _rows(self, ids: Sequence[str], fields: Sequence[str], level: str = _ALL) -> Iterator[dict[str, Any]]:
         for some in _pages(list(dict.fromkeys(ids))):
-            yield from self._query(among("id", some), fields)
+            yield from self._query(among("id", some), fields, level)
 
     def _scan(self, where: str, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield rows in the order of their ids, a page at a time; what is written meanwhile may be among them."""
@@ -408,8 +436,9 @@ class Store(ServerStore):
                 return
             last = rows[-1]["id"]
 
-    def _query(self, where: str, fields: Sequence[str], **kwargs: Any) -> list[dict[str, Any]]:
-        return list(self._asked("query", filter=where, output_fields=list(fields), strong=True, **kwargs))
+    def _query(self, where: str, fields: Sequence[str], level: str = _ALL, **kwargs: Any) -> list[dict[str, Any]]:
+        asked = {"filter": where, "output_fields": list(fields), "consistency_level": level}
+        return list(self._asked("query", **asked, **kwargs))
 
     # The connection
 
@@ -423,10 +452,8 @@ class Store(ServerStore):
     def _is_lite(self) -> bool:
         return self._version[:1] == (0,)
 
-    def _asked(self, method: str, *, strong: bool = False, **kwargs: Any) -> Any:
+    def _asked(self, method: str, **kwargs: Any) -> Any:
         """Ask for something of the collection; loads it if it is not."""
-        if strong:
-            kwargs["consistency_level"] = "Strong"
 
         def ask(client: MilvusClient) -> Any:
             return getattr(client, method)(self._name, timeout=_ANSWERING, **kwargs)
@@ -450,7 +477,7 @@ class Store(ServerStore):
                 return ask(self._connected())
             except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
                 problem = self._problem(error)
-                until = until or monotonic() + _PATIENCE
+                until = until or monotonic() + self.patience
                 if not isinstance(problem, ConnectionError) or monotonic() + wait > until:
                     raise problem from error
                 self._disconnect()
@@ -513,51 +540,11 @@ def _sparse(field: str) -> str:
     return f"{field}_sparse"
 
 
-def _spelt(units: str) -> str:
-    """Return joined units, each one word to a tokenizer that looks for letters and digits."""
-    return _WORD.sub(lambda found: f"_{ord(found[0]):x}_", units.replace("^", "ˆ"))
-
-
-def _record(row: Row, fields: Sequence[str]) -> dict[str, Any]:
-    """Return a row as Milvus keeps it.
-
-    Raises:
-        ValueError: There is more of it than Milvus keeps.
-    """
-    passage = row.passage
-    units = {field: _spelt(row.units[field]) for field in fields}
-    kept = json.dumps(passage.metadata, ensure_ascii=False, allow_nan=False)
-    sizes = {"text": passage.page_content, "metadata": kept, **units}
-    if too_long := [name for name, text in sizes.items() if len(text.encode()) > BYTES]:
-        raise ValueError(
-            f"Passage {passage.id} is too long for Milvus: {', '.join(too_long)} of more than {BYTES} bytes. Split "
-            "documents into shorter passages, such as passage_chars=1200, and leave long values out of the metadata."
-        )
-    if len(str(passage.id).encode()) > _ID_BYTES:
-        raise ValueError(f"The id {str(passage.id)[:40]}... has more than {_ID_BYTES} bytes. Give a shorter one.")
-    return {
-        "id": passage.id,
-        "text": passage.page_content,
-        "metadata": passage.metadata,
-        "vector": row.vector.tolist(),
-        **units,
-    }
-
-
-def _metadata(row: Mapping[str, Any]) -> dict[str, Any]:
-    kept = row["metadata"]
-    return dict(json.loads(kept) if isinstance(kept, str | bytes) else kept)
-
-
-def _document(row: Mapping[str, Any]) -> Document:
-    return Document(id=row["id"], page_content=row["text"], metadata=_metadata(row))
-
-
 def _questions(terms: Mapping[tuple[str, str], float]) -> dict[str, tuple[str, float]]:
     """Return, by analysis, the units as often as each counts, and what one counts."""
     by_field: dict[str, dict[str, float]] = {}
     for (field, unit), weight in terms.items():
-        by_field.setdefault(field, {})[_spelt(unit)] = weight
+        by_field.setdefault(field, {})[spelt(unit)] = weight
     questions = {}
     for field, weights in by_field.items():
         one = _common(weights.values())
@@ -592,7 +579,7 @@ def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
 def _version(text: str) -> tuple[int, ...]:
     """Return the numbers of a server's version; 0 in front for Lite, which is numbered otherwise."""
     numbers = tuple(int(number) for number in re.findall(r"\d+", text)[:3])
-    return (0, *numbers) if "lite" in text else numbers
+    return (0, *numbers) if text.startswith("milvus_lite") else numbers  # the package of 2.3.5 says 2.3.5-lite
 
 
 def _grpc_status(error: BaseException | None) -> grpc.StatusCode | None:

@@ -56,6 +56,8 @@ def literal(value: Any) -> str:
 
 def _clause(key: str, operator: str, wanted: Any) -> str:
     """Return the expression of one condition; empty if it always holds."""
+    if column := _in_column(key, operator, wanted):
+        return column
     field = f"metadata[{literal(key)}]"
     if operator in ("$in", "$nin", "in either spelling", "in neither spelling"):
         if isinstance(wanted, str) or not isinstance(wanted, Collection):
@@ -68,6 +70,18 @@ def _clause(key: str, operator: str, wanted: Any) -> str:
     if wanted is None or isinstance(wanted, list | set):
         return NOTHING
     return f"{field} {_COMPARE[operator]} {literal(wanted)}"
+
+
+def _in_column(key: str, operator: str, wanted: Any) -> str:
+    """Return the expression over a column that `rag_app.stores.milvus_rows` keeps for a key; empty if there is none."""
+    values = [wanted] if operator == "$eq" else wanted
+    if operator not in ("$eq", "$in") or not isinstance(values, list | set) or not values:
+        return ""
+    if key == "doc_id" and all(isinstance(value, str) and value for value in values):
+        return among(key, values)
+    if key == "start" and all(type(value) is int and value >= 0 for value in values):
+        return f"{key} in [{', '.join(map(literal, values))}]"
+    return ""
 
 
 def _equal(field: str, wanted: Any) -> str:

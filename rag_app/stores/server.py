@@ -38,6 +38,14 @@ class Row(NamedTuple):
     units: Mapping[str, str]
 
 
+def stored_rows(passages: Sequence[Document], vectors: ArrayLike, analyses: Mapping[str, Analysis]) -> list[Row]:
+    """Return passages as they are stored; see `ServerStore.rows`."""
+    texts = [searchable_text(passage) for passage in passages]
+    units = zip(*(joined_units(analyse, texts) for analyse in analyses.values()), strict=True)
+    found = (dict(zip(analyses, joined, strict=True)) for joined in units)
+    return [Row(*row) for row in zip(passages, unit_rows(vectors), found, strict=True)]
+
+
 class Scope(Collection[str]):
     """The passages that a filter keeps, which only the server knows: searches hand it the filter instead of ids."""
 
@@ -102,7 +110,10 @@ class ServerStore(CosineStore):
 
     Attributes:
         address: Where the index lives.
+        patience: For how many seconds a server that does not answer is asked again.
     """
+
+    patience = 10.0
 
     def __init__(self, address: Address, embedding: Embeddings) -> None:
         super().__init__(embedding)
@@ -168,10 +179,7 @@ class ServerStore(CosineStore):
             passages: Normalised, each with an id.
             vectors: ``(n, dim)``, of any length.
         """
-        texts = [searchable_text(passage) for passage in passages]
-        units = zip(*(joined_units(analyse, texts) for analyse in self.analyses.values()), strict=True)
-        found = (dict(zip(self.analyses, joined, strict=True)) for joined in units)
-        return [Row(*row) for row in zip(passages, unit_rows(vectors), found, strict=True)]
+        return stored_rows(passages, vectors, self.analyses)
 
     def add_vectors(self, documents: Sequence[Document], vectors: ArrayLike) -> list[str]:
         """Add documents whose vectors are known, replacing those of the same ids, and return the ids.
