@@ -102,6 +102,7 @@ class Store(ServerStore):
         name, manifest = self._described(self._name)
         if name != self._collection:  # another index has taken the place
             self._forget()
+            self._frequencies = None
             self._collection = name
         return manifest
 
