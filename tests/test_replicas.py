@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import pickle
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +15,7 @@ from threading import Thread
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from langchain_core.documents import Document
 from pydantic import SecretStr
@@ -29,7 +32,10 @@ from rag_app.replicas.messages import MOST, SearchAnswer, SearchRequest
 from rag_app.replicas.searcher import Searcher
 from rag_app.replicas.tries import Tries
 from rag_app.retrieval import build_retriever
+from rag_app.server_index import ServerIndex
 from rag_app.settings import Settings
+from rag_app.stores.address import Address
+from tests.in_memory_server import Server, memory_server  # noqa: F401
 
 NEWS = [
     Document(page_content="국회는 내년 예산안을 의결했다.", metadata={"section": "정치"}),
@@ -109,6 +115,8 @@ def test_found_documents_come_back_as_they_were() -> None:
         ('{"question": "예산", "filter": {"section": {"$in": "정치"}}}', 400, "'section' needs a list"),
         ('{"question": "예산", "filter": {"section": {"$gte": ["정치"]}}}', 400, "'section' needs one value"),
         ('{"question": "예산", "filter": {"section": NaN}}', 400, "filter"),
+        ('{"question": "예산", "filter": {"sec\\u0000tion": "정치"}}', 400, "pattern"),
+        (json.dumps({"question": "예산", "filter": {"가" * 101: "정치"}}), 400, "at most 100 characters"),
         ("[" * 10_000, 400, ""),
         (" " * (LONGEST + 1), 413, "Shorten it"),
     ],
@@ -198,6 +206,28 @@ async def test_a_search_follows_the_index(tmp_path: Path, monkeypatch: pytest.Mo
     assert first.page_content == NEWS[0].page_content
 
 
+async def test_an_index_that_is_replaced_while_it_is_searched_is_searched_again(
+    memory_server: Server,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(searcher, "LOOK", 60.0)
+    build_index("memory://here/news", NEWS[:1], load_embeddings("embedded"))
+    one = Searcher(Settings(index=Address.parse("memory://here/news"), reranker=None, top_n=1))
+    before = one.look()
+    assert isinstance(before, ServerIndex)
+    assert before is one.look()
+    assert before.snapshot.store.patience == searcher.PATIENCE
+    build_index("memory://here/news", NEWS[1:], load_embeddings("embedded"), passage_chars=300, replace=True)
+
+    def gone(call: str) -> None:  # what a server says that has another collection under the name
+        if one._index is before and call.startswith("search"):
+            raise RuntimeError("the vectors have another dimension")
+
+    memory_server.fail = gone
+    [[first]] = await one.search([SearchRequest(question="개막전은 어디서 열렸나?")])  # type: ignore[misc]
+    assert first.page_content == NEWS[2].page_content
+
+
 Script = list[tuple[int, bytes]]
 
 
@@ -283,10 +313,35 @@ def test_what_no_second_try_mends_is_raised_at_once(how: str, answer: Any, kind:
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
-def test_a_client_gives_up_at_its_deadline(how: str) -> None:
-    with scripted([BUSY]) as (url, got), pytest.raises(ConnectionError, match=r"within 0\.4 s .* status 503.*/health"):
+def test_a_client_gives_up_at_its_deadline_and_says_what_the_replicas_said(how: str) -> None:
+    told = r"within 0\.4 s .* status 503, Try again\. .*/health"
+    with scripted([BUSY]) as (url, got), pytest.raises(ConnectionError, match=told):
         ask(ReplicaRetriever(urls=[url], deadline=0.4), how)
     assert 2 <= len(got) <= 10
+
+
+def test_a_try_that_the_deadline_cuts_short_hides_no_earlier_reason() -> None:
+    now = [0.0]
+    tries = Tries(["http://a"], 5, 10, clock=lambda: now[0])
+    tries.again("status 503, The index is away")
+    now[0] = 5.0
+    with pytest.raises(ConnectionError, match="The index is away"):
+        tries.again("ReadTimeout", late=True)
+
+
+def test_a_client_can_be_sent_elsewhere_shared_and_leaves_no_connection_open() -> None:
+    with scripted([RIGHT]) as (url, got):
+        retriever = pickle.loads(pickle.dumps(ReplicaRetriever(urls=[url], password=PASSWORD, k=3)))
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(retriever.invoke, ["예산안은?"] * 40)) == [FOUND] * 40
+        assert retriever.batch(["예산안은?"] * 8) == [FOUND] * 8
+        assert asyncio.run(retriever.abatch(["예산안은?"] * 8)) == [FOUND] * 8
+        port = int(url.rpartition(":")[2])
+        sockets = psutil.Process().net_connections("tcp")
+        ours = [one for one in sockets if one.raddr and one.raddr.port == port and one.status == "ESTABLISHED"]
+    assert len(got) == 56
+    assert {one["k"] for one in got} == {3}
+    assert ours == []
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
@@ -334,11 +389,18 @@ def test_a_question_that_cannot_be_asked_is_sent_to_nobody() -> None:
 
 
 def test_without_the_extra_it_says_how_to_install_it_and_the_client_works() -> None:
-    program = (
-        "import sys; sys.modules['ray'] = sys.modules['starlette'] = None\n"
-        "import rag_app.replicas.client\n"
-        "try: import rag_app.replicas.app\n"
-        "except ImportError as error: print(error)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    program = """
+import sys
+for name in ("ray", "starlette", "fastapi", "uvicorn", "torch"):
+    sys.modules[name] = None
+from rag_app.replicas.client import ReplicaRetriever
+print(ReplicaRetriever(urls=sys.argv[1:]).invoke("예산안은?")[0].id)
+try:
+    import rag_app.replicas.app
+except ImportError as error:
+    print(error)
+"""
+    with scripted([RIGHT]) as (url, _):
+        done = subprocess.run([sys.executable, "-c", program, url], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == FOUND[0].id
     assert done.stdout.strip().endswith("pip install 'korean-rag[ray]'")

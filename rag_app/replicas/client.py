@@ -29,8 +29,8 @@ class ReplicaRetriever(BaseRetriever):
     Raises when asked:
         ValueError: The question is empty or too long, or a filter is wrong.
         PermissionError: The password is wanted, or another.
-        TimeoutError: The deadline has passed, and the last try took too long.
-        ConnectionError: It has passed, and the last try failed otherwise.
+        TimeoutError: The deadline has passed, and each try took too long.
+        ConnectionError: It has passed, and a try failed otherwise.
         RuntimeError: The search failed, or there is something else at an address.
     """
 
@@ -66,9 +66,10 @@ class ReplicaRetriever(BaseRetriever):
             except httpx.TransportError as error:
                 time.sleep(tries.again(_said(error), late=isinstance(error, httpx.TimeoutException)))
                 continue
-            if (answer := tries.answer(status, body)) is not None:
+            answer = tries.answer(status, body)
+            if not isinstance(answer, str):
                 return answer.to_documents()
-            time.sleep(tries.again(f"status {status}"))
+            time.sleep(tries.again(answer))
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, k: int | None = None
@@ -82,9 +83,10 @@ class ReplicaRetriever(BaseRetriever):
                 late = isinstance(error, httpx.TimeoutException | TimeoutError)
                 await asyncio.sleep(tries.again(_said(error), late=late))
                 continue
-            if (answer := tries.answer(status, body)) is not None:
+            answer = tries.answer(status, body)
+            if not isinstance(answer, str):
                 return answer.to_documents()
-            await asyncio.sleep(tries.again(f"status {status}"))
+            await asyncio.sleep(tries.again(answer))
 
     def _message(self, question: str, k: int | None) -> bytes:
         try:

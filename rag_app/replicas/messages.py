@@ -11,7 +11,8 @@ from rag_app.korean import QUESTION_CHARS, normalise_question
 
 MOST = 100
 """How many passages one may ask for."""
-_Value = str | bool | int | Annotated[float, Field(allow_inf_nan=False)]
+_Key = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00-\x1f]*$")]
+_Value = str | bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | Annotated[float, Field(allow_inf_nan=False)]
 _Condition = _Value | dict[str, _Value | list[_Value]]
 _LISTED = ("$in", "$nin")
 
@@ -29,7 +30,7 @@ class SearchRequest(BaseModel):
 
     question: Annotated[str, StringConstraints(max_length=QUESTION_CHARS)]
     k: int | None = Field(default=None, ge=1, le=MOST)
-    filter: dict[str, _Condition] | None = None
+    filter: dict[_Key, _Condition] | None = None
 
     @field_validator("question")
     @classmethod

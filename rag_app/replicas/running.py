@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
+from secrets import token_hex
 
 from rag_app.replicas.app import replicas_of
 from rag_app.replicas.installed_ray import ray, serve
@@ -12,6 +13,10 @@ from rag_app.settings import Settings
 
 LONGEST_SECONDS = 30.0
 """After which a proxy gives a request up."""
+_ALONE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # three that fail, and a proxy is replaced; else that takes 30 s
+}
 
 
 @contextmanager
@@ -41,7 +46,10 @@ def running_replicas(
         raise ValueError(f"{host} is open to other machines, and there is no password. Set RAG_PASSWORD, or 127.0.0.1.")
     alone = not ray.is_initialized()
     if alone:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in _ALONE.items():
+            os.environ.setdefault(name, value)
+        if "RAY_AUTH_TOKEN_PATH" not in os.environ:  # else Ray writes one that other users of the machine can read
+            os.environ.setdefault("RAY_AUTH_TOKEN", token_hex(32))
         ray.init(include_dashboard=False, log_to_driver=settings.log is not None)
     try:
         http = {"host": host, "port": port, "request_timeout_s": LONGEST_SECONDS}

@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 from langchain_core.documents import Document
@@ -21,6 +22,8 @@ from rag_app.settings import Settings
 
 LOOK = 1.0
 """Seconds after which a search looks first whether the index was committed anew or built anew."""
+PATIENCE = 2.0
+"""Seconds for which a server that does not answer is asked again: then who asks is told, and asks again himself."""
 _FIRST = "누리호는 언제 발사됐나요?"
 _log = logging.getLogger(__name__)
 
@@ -38,25 +41,34 @@ class Searcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._index = open_index(settings.index, backend=settings.backend)
+        self._index = self._open()
+        self._looking = Lock()
         self._reranker = _reranker(settings)
         self._looked = time.monotonic()
         self._retriever(settings.top_n, None).invoke(_FIRST)  # loads what is loaded when it is first used
 
-    def look(self) -> None:
-        """Read what is committed now; open the index anew where another has taken its place.
+    def _open(self) -> Index:
+        index = open_index(self._settings.index, backend=self._settings.backend)
+        if isinstance(index, ServerIndex):
+            index.snapshot.store.patience = PATIENCE
+        return index
+
+    def look(self) -> Index:
+        """Read what is committed now, or open the index that has taken the place of another; return it.
 
         Raises:
             OSError: There is none, or its server does not answer.
             ValueError: It is damaged.
         """
-        try:
-            other = _is_other(self._index)
-        except ValueError:  # damaged, or built with another model: opening it tells
-            other = True
-        if other:
-            self._index = open_index(self._settings.index, backend=self._settings.backend)
-        self._looked = time.monotonic()
+        with self._looking:
+            try:
+                other = _is_other(self._index)
+            except ValueError:  # damaged, or built with another model: opening it tells
+                other = True
+            if other:
+                self._index = self._open()
+            self._looked = time.monotonic()
+            return self._index
 
     async def search(self, asked: Sequence[SearchRequest]) -> list[list[Document] | BaseException]:
         """Return what each question finds, or what went wrong with it.
@@ -65,9 +77,17 @@ class Searcher:
             OSError: See `look`, as for the following.
             ValueError: Likewise.
         """
-        started = time.perf_counter()
         if time.monotonic() - self._looked > LOOK:
             await asyncio.to_thread(self.look)
+        index = self._index
+        found = await self._found(asked)
+        failed = any(isinstance(one, Exception) and not isinstance(one, ConnectionError) for one in found)
+        if failed and await asyncio.to_thread(self.look) is not index:  # it was replaced while it was searched
+            found = await self._found(asked)
+        return found
+
+    async def _found(self, asked: Sequence[SearchRequest]) -> list[list[Document] | BaseException]:
+        started = time.perf_counter()
         alike: dict[tuple[int, str], list[int]] = {}
         for number, one in enumerate(asked):
             key = (one.k or self._settings.top_n, json.dumps(one.filter, sort_keys=True))

@@ -36,6 +36,7 @@ class Tries:
         self._until = clock() + deadline
         self._at = random.randrange(len(urls))  # noqa: S311 (spreads load)
         self._failures = 0
+        self._said = ""
 
     @property
     def url(self) -> str:
@@ -55,25 +56,32 @@ class Tries:
     def again(self, failure: str, *, late: bool = False) -> float:
         """Turn to the next; return the seconds to wait before.
 
+        Args:
+            failure: What went wrong.
+            late: Whether the try took too long, perhaps only because the deadline was near.
+
         Raises:
-            TimeoutError: The deadline has passed, and the last try took too long.
-            ConnectionError: It has passed, and the last try failed otherwise.
+            TimeoutError: The deadline has passed, and each try took too long.
+            ConnectionError: It has passed, and a try failed otherwise.
         """
         asked, self._at = self.url, self._at + 1
+        if not late:
+            self._said = f"{asked}: {failure}"
         self._failures += 1
         rounds = self._failures // len(self._urls)
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(rounds - 1, 10)) if rounds else 0.0
         pause *= random.uniform(0.5, 1)  # noqa: S311 (many clients must not come back at once)
         if self._clock() + pause < self._until:
             return pause
-        kind = TimeoutError if late else ConnectionError
+        kind = ConnectionError if self._said else TimeoutError
+        said = self._said or f"{asked}: {failure}"
         raise kind(
-            f"No replica answered within {self._deadline:g} s ({self._failures} tries); the last, {asked}: {failure}. "
+            f"No replica answered within {self._deadline:g} s ({self._failures} tries). {said.removesuffix('.')}. "
             f"See whether they run: GET {asked}/health"
         )
 
-    def answer(self, status: int, body: bytes) -> SearchAnswer | None:
-        """Return what a replica answered; None if it, or another, is to be asked again.
+    def answer(self, status: int, body: bytes) -> SearchAnswer | str:
+        """Return what a replica answered, or why it, or another, is to be asked again.
 
         Raises:
             ValueError: The question or filter cannot be asked so.
@@ -86,11 +94,11 @@ class Tries:
             problem = Problem.model_validate_json(body)
         except ValidationError:
             if status in PASSING or status == httpx.codes.INTERNAL_SERVER_ERROR:  # of the proxy: its replica died
-                return None
+                return f"status {status}"
             told = f"{self.url} does not answer as a replica does (status {status}). Check the address."
             raise RuntimeError(told) from None
         if status in PASSING:
-            return None
+            return f"status {status}, {problem.message}"
         if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
             raise PermissionError(f"{self.url}: {problem.message}")
         kind = ValueError if httpx.codes.is_client_error(status) else RuntimeError
