@@ -1,7 +1,9 @@
 """The page over an index on a server, run by Streamlit's own test harness; the server fails at will."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -9,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_core.documents import Document
 
+from rag_app.conversations.store import Conversation
 from rag_app.conversations.turn import Turn
 from rag_app.corpus.catalogue import count_articles, holds_articles, list_articles
 from rag_app.corpus.indexing_job import IndexingJob
 from rag_app.data import sample_documents
 from rag_app.documents import make_document
 from rag_app.embeddings import load_embeddings
+from rag_app.feedback.entries import rate
+from rag_app.feedback.store import FILE_NAME, Feedback
 from rag_app.index import build_index, open_index
+from rag_app.language import KOREAN
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import load_settings
 from rag_app.stores.address import Address
@@ -27,8 +33,10 @@ import streamlit as st
 
 import streamlit_app
 from rag_app.page.chat.cards import _index_of
+from rag_app.page.chat.history import _write
 from rag_app.page.corpus import article_list
 from rag_app.page.corpus.jobs import _outcome_words, jobs
+from rag_app.page.library import new_folder
 from rag_app.page.powers import shown_path, shown_place, without_folders
 
 if TYPE_CHECKING:
@@ -166,6 +174,18 @@ def test_what_goes_on_without_a_change_asks_the_server_nothing(news: Server) -> 
     assert news.calls == []
 
 
+def test_the_server_is_asked_little_when_the_chat_is_opened_and_for_a_question(news: Server) -> None:
+    news.calls.clear()
+    app = _open()
+    assert Counter(news.calls) == {"manifest": 2, "count": 4, "values": 3}
+    news.calls.clear()
+    app.chat_input[0].set_value(ANSWERABLE)
+    _settle(app)
+    assert _labelled(app.button, "기사 전체 보기")
+    app.run()
+    assert Counter(news.calls) == {"search_vector": 2, "search_units": 2, "get_by_ids": 1}
+
+
 def test_a_choice_of_sections_is_counted_by_the_server(news: Server) -> None:
     app = _open()
     sections = _labelled(app.multiselect, "분야")
@@ -260,8 +280,8 @@ def test_a_server_lost_in_the_middle_of_a_view_leaves_no_half_of_it(news: Server
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (TimeoutError("late"), "제때 답하지 않습니다"),
-        (PermissionError("no"), "들여보내지 않습니다"),
+        (TimeoutError("late"), "제때 답하지 않았습니다"),
+        (PermissionError("no"), "요청을 거절했습니다"),
         (ValueError("was not made by this version"), "was not made by this version"),
     ],
 )
@@ -275,12 +295,12 @@ def test_a_server_lost_over_a_question_fails_the_answer_and_no_more(news: Server
 
     def fail(call: str) -> None:
         if call.startswith("search"):
-            raise ConnectionError("The connection was lost")
+            raise ConnectionError(f"{Address.parse(ADDRESS)} does not answer")
 
     news.fail = fail
     app.chat_input[0].set_value(ANSWERABLE)
     _settle(app)
-    assert "연결하지 못했습니다" in app.error[0].value
+    assert "색인 ‘news’의 서버에 연결하지 못했습니다" in app.error[0].value
     news.fail = lambda call: None
     _labelled(app.button, "다시 묻기").click()
     _settle(app)
@@ -335,6 +355,48 @@ def test_guests_see_the_name_of_an_index_and_nothing_else_of_its_server(
         shown = _everything(page)
         for secret in (HOST, "leser", "geheim123", "7531", "10.0.0.5"):
             assert secret not in shown
+
+
+def test_guests_are_told_no_more_by_what_was_noted_before(news: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_VISITORS", "guests")
+    place = str(Address.parse(ADDRESS))
+    failed = Turn("?", index=place, problem="연결하지 못했습니다.", detail=f'{place}: "{HOST}" (10.0.0.5), port 7531')
+    Feedback(load_settings().home / FILE_NAME).save(rate(failed, "down", conversation="c", models={}), [])
+    review = _view("feedback")
+    assert escape_markdown("색인: news") in _texts(review)
+    exported = _write(Conversation("c", "제목", 0, [failed]), KOREAN, UTC)
+    assert "연결하지 못했습니다" in exported
+    for secret in (HOST, "leser", "7531", "10.0.0.5"):
+        assert secret not in _everything(review)
+        assert secret not in exported
+
+
+def test_guests_can_name_no_server(news: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_PASSWORD", "einlass-99")
+    monkeypatch.setitem(SERVERS, "elsewhere", elsewhere := Server())
+    other = "memory://elsewhere/other"
+    news.calls.clear()
+    pages = [_open(index=other), _view("corpus", part="upload", **{"upload target": "new"}), _view("compare")]
+    assert {box.label for page in pages for box in page.text_input} <= {"새 색인의 이름", "질문"}
+    with pytest.raises(ValueError, match="other"):
+        new_folder(other, load_settings())
+    assert elsewhere.calls == []
+
+
+def test_a_command_holds_no_password(server: Server) -> None:
+    app = _open()
+    assert app.code[0].value.splitlines()[1] == 'rag-app index sample --index "$RAG_INDEX"'
+    assert "geheim123" not in _everything(app)
+
+
+def test_a_setting_that_is_wrong_is_told_without_its_password(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from streamlit.testing.v1 import AppTest
+
+    for wrong in ("postgresql://leser:ge heim@db/artikel/ne-ws", "postgresql:/leser:geheim123@db/artikel/news"):
+        monkeypatch.setenv("RAG_INDEX", wrong)
+        app = AppTest.from_file(PAGE, default_timeout=30).run()
+        assert escape_markdown("RAG_INDEX=postgresql") in app.error[0].value
+        assert "heim" not in _everything(app)
 
 
 def test_nobody_sees_the_password_of_a_server(news: Server) -> None:

@@ -23,7 +23,7 @@ from rag_app.page.resources import current_index, embedding_model
 from rag_app.page.servers import NoIndexError, opening
 from rag_app.page.views import View
 from rag_app.page.visitor import show_who
-from rag_app.page.waiting import explain_server, wait_for
+from rag_app.page.waiting import show_lost, wait_for
 from rag_app.page.words import say
 from rag_app.settings import Settings, load_settings
 from rag_app.stores.address import Address
@@ -73,7 +73,7 @@ def _show_on_server(view: View, address: Address, settings: Settings) -> None:
         _offer_first(address, settings)
         return
     except ERRORS as error:
-        explain_server(address, error, settings)
+        show_lost(address, error, settings)
         return
     try:
         view.show(index, settings)
@@ -105,7 +105,8 @@ def _offer_sample(path: Path | Address, settings: Settings) -> None:
     if not are_guests(settings):
         with st.expander(say("명령으로 만들기", "By command")):
             folder = say("문서폴더", "FOLDER")
-            st.code(f"rag-app index {folder} --index {path}\nrag-app index sample --index {path}", "bash")
+            place = '"$RAG_INDEX"' if isinstance(path, Address) and path.password else path  # which is shown to nobody
+            st.code(f"rag-app index {folder} --index {place}\nrag-app index sample --index {place}", "bash")
     if not started:
         return
     try:

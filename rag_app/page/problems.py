@@ -11,6 +11,8 @@ from rag_app.page.limits import LimitError
 from rag_app.page.powers import without_folders
 from rag_app.page.words import language
 from rag_app.rendering.text import escape_markdown
+from rag_app.settings import load_settings
+from rag_app.stores.address import Address
 
 ERRORS = (OSError, ValueError, ImportError)
 """What a visitor can do something about. Any other exception is a bug and looks like one."""
@@ -74,13 +76,62 @@ REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (
     ),
 )
 
+# Likewise, of an index on a server, whose name they take.
+SERVER_REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (
+    (
+        ConnectionError,
+        Remedy(
+            "색인 ‘{}’의 서버에 연결하지 못했습니다. 서버가 켜져 있는지, 네트워크가 되는지 확인하세요.",
+            "There is no connection to the server of the index “{}”. Check that it runs, and the network.",
+        ),
+    ),
+    (
+        TimeoutError,
+        Remedy(
+            "색인 ‘{}’의 서버가 제때 답하지 않았습니다. 잠시 뒤 다시 해 보세요.",
+            "The server of the index “{}” did not answer in time. Try again in a moment.",
+        ),
+    ),
+    (
+        PermissionError,
+        Remedy(
+            "색인 ‘{}’의 서버가 요청을 거절했습니다. 주소의 사용자와 비밀번호, 그 사용자의 권한을 확인하세요.",
+            "The server of the index “{}” refused. Check the user and password of its address, and the user's rights.",
+        ),
+    ),
+    (
+        FileNotFoundError,
+        Remedy(
+            "서버에서 색인 ‘{}’을(를) 찾지 못했습니다. 다시 해 보세요.",
+            "The index “{}” is not on its server any more. Try again.",
+        ),
+    ),
+)
+
 
 def explain(error: Exception, words: Say | None = None) -> str:
     """Return what to do about one of `ERRORS`, in the visitor's language; in ``words`` outside of a script run."""
     words = words or language()
     if isinstance(error, LimitError):
         return error.told(words)
-    return words(*(chat_model_remedy(error) or next(known for kind, known in REMEDIES if isinstance(error, kind))))
+    if remedy := chat_model_remedy(error):
+        return words(*remedy)
+    return _explain_index(error, words) or words(*next(known for kind, known in REMEDIES if isinstance(error, kind)))
+
+
+def explain_server(address: Address, error: Exception, words: Say) -> str:
+    """Return what to do about an error of the server that an index is on; empty if it is no server that fails so."""
+    remedy = next((known for kind, known in SERVER_REMEDIES if isinstance(error, kind)), None)
+    return words(*remedy).format(escape_markdown(address.name)) if remedy else ""
+
+
+def _explain_index(error: Exception, words: Say) -> str:
+    """Likewise, if it is the index that is set: what its store raises names its address."""
+    try:
+        index = load_settings().index
+    except ValueError:
+        return ""
+    return explain_server(index, error, words) if isinstance(index, Address) and str(index) in str(error) else ""
 
 
 def detail_of(error: Exception) -> str:

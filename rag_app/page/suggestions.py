@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from rag_app.conversations.suggestions import recent_articles, suggest
+from rag_app.corpus.catalogue import holds_articles
 from rag_app.data import load_retrieval_data
 from rag_app.index import Index
 from rag_app.korean import analyzer
@@ -50,9 +51,15 @@ def _of_sample(index: Index, close: bool) -> list[str]:
             article = min(question.relevant)
             asked.setdefault(sample.passages[article].metadata["section"], (question.text, article))
     chosen = list(asked.values())[:COUNT]
+    return [text for text, _ in chosen] if _holds(index, [article for _, article in chosen]) else []
+
+
+def _holds(index: Index, doc_ids: list[str]) -> bool:
+    if isinstance(index, ServerIndex):
+        return holds_articles(index.snapshot.store, doc_ids)  # one call, where each article would be one
     try:
-        for _, article in chosen:
-            index.article(article)
+        for doc_id in doc_ids:
+            index.article(doc_id)
     except KeyError:
-        return []
-    return [text for text, _ in chosen]
+        return False
+    return True

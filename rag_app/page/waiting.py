@@ -9,9 +9,9 @@ import streamlit as st
 
 from rag_app.page.kept import Kept, NotYetError
 from rag_app.page.powers import are_guests
-from rag_app.page.problems import ERRORS, detail_of, explain, show_error
+from rag_app.page.problems import ERRORS, detail_of, explain, explain_server, show_error
 from rag_app.page.servers import ask_anew, opening
-from rag_app.page.words import say
+from rag_app.page.words import language, say
 from rag_app.rendering.text import escape_markdown
 from rag_app.settings import Settings
 from rag_app.stores.address import Address
@@ -56,7 +56,7 @@ def wait_for(waiting: NotYetError, doing: str) -> None:
     st.rerun()
 
 
-def explain_server(address: Address, error: Exception, settings: Settings) -> None:
+def show_lost(address: Address, error: Exception, settings: Settings) -> None:
     """Say why an index on a server cannot be used, and offer to try again; one that was lost is looked for anyway.
 
     Args:
@@ -65,9 +65,7 @@ def explain_server(address: Address, error: Exception, settings: Settings) -> No
         settings: Those of the page.
     """
     _log.warning("The index %s cannot be used: %s", address, error)
-    name = escape_markdown(address.name)
-    problem = next((words for kind, words in _PROBLEMS if isinstance(error, kind)), None)
-    told = say(*problem).format(name) if problem else f"{name}: {explain(error)}"
+    told = explain_server(address, error, language()) or f"{escape_markdown(address.name)}: {explain(error)}"
     if are_guests(settings):
         show_error(told + say(" 계속되면 관리자에게 알려 주세요.", " If it goes on, tell the administrator."))
     else:
@@ -95,35 +93,3 @@ def _look_again(kept: Kept[T]) -> None:
     except ERRORS:
         return
     st.rerun()
-
-
-_PROBLEMS: tuple[tuple[type[Exception], tuple[str, str]], ...] = (
-    (
-        ConnectionError,
-        (
-            "색인 ‘{}’의 서버에 연결하지 못했습니다. 서버가 켜져 있는지, 네트워크가 되는지 확인하세요.",
-            "There is no connection to the server of the index “{}”. Check that it runs, and the network.",
-        ),
-    ),
-    (
-        TimeoutError,
-        (
-            "색인 ‘{}’의 서버가 제때 답하지 않습니다. 잠시 뒤 다시 해 보세요.",
-            "The server of the index “{}” does not answer in time. Try again in a moment.",
-        ),
-    ),
-    (
-        PermissionError,
-        (
-            "색인 ‘{}’의 서버가 들여보내지 않습니다. 주소의 사용자와 비밀번호를 확인하세요.",
-            "The server of the index “{}” lets nobody in. Check the user and password of its address.",
-        ),
-    ),
-    (
-        FileNotFoundError,
-        (
-            "색인 ‘{}’이(가) 서버에서 없어졌습니다. 다시 해 보세요.",
-            "The index “{}” has gone from its server. Try again.",
-        ),
-    ),
-)

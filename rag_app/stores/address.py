@@ -44,7 +44,7 @@ class Address:
         Raises:
             ValueError: It is none; names no password.
         """
-        scheme = text.partition("://")[0]
+        scheme = text.partition(":")[0]
         if scheme not in EXAMPLES:
             examples = " or ".join(EXAMPLES.values())
             raise ValueError(f"There is no store for {scheme}://. Give a folder, or an address such as {examples}")
@@ -81,14 +81,14 @@ def index_place(place: str | Path | Address) -> Path | Address:
     Raises:
         ValueError: It is an address, but of none that exists.
     """
-    if isinstance(place, str) and "://" in place:
+    if isinstance(place, str) and ("://" in place or place.partition(":")[0] in EXAMPLES):  # with a slash too few
         return Address.parse(place)
     return Path(place) if isinstance(place, str) else place
 
 
 def without_login(text: str) -> str:
     """Return a text, in which there may be an address, without user, password and options."""
-    return re.sub(r"://(?:\S*@)?([^\s?]*)(?:\?\S*)?", r"://\1", text)
+    return re.sub(r"(:/+)(?:[^\n]*@)?([^\s?]*)(?:\?\S*)?", r"\1\2", text)  # a password can hold spaces
 
 
 def _is_name(name: str) -> bool:

@@ -1,7 +1,7 @@
 """The conversation in sight, and the list of those that are kept."""
 
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import partial
 
 import streamlit as st
@@ -9,6 +9,7 @@ import streamlit as st
 from rag_app.conversations.store import Conversation, Conversations, Summary, short_title
 from rag_app.conversations.transcript import file_name, to_markdown
 from rag_app.conversations.turn import Turn, new_id
+from rag_app.language import Say
 from rag_app.page.chat.answering import Answer, Answers
 from rag_app.page.feedback.thumbs import feedback_store
 from rag_app.page.lasting import lasting
@@ -211,7 +212,7 @@ def show_menu(store: Conversations, state: Current, settings: Settings, *, busy:
         kept = Conversation(state.id, state.title, state.revision, state.turns)
         st.download_button(
             say("Markdown으로 내려받기", "Download as Markdown"),
-            partial(to_markdown, kept, language(), _zone()),  # written when it is asked for
+            partial(_write, kept, language(), _zone()),  # when it is asked for
             file_name(kept),
             "text/markdown",
             on_click="ignore",
@@ -231,6 +232,11 @@ def show_menu(store: Conversations, state: Current, settings: Settings, *, busy:
                 on_click=_set_deleted,
                 args=(state.id,),
             )
+
+
+def _write(conversation: Conversation, words: Say, zone: tzinfo) -> str:
+    turns = [replace(turn, detail=without_folders(turn.detail)) for turn in conversation.turns]  # as they are shown
+    return to_markdown(conversation._replace(turns=turns), words, zone)
 
 
 def _rename(store: Conversations, state: Current, name: str) -> None:

@@ -15,9 +15,11 @@ from rag_app.index import Index
 from rag_app.korean import analyzer
 from rag_app.page.feedback.article_choice import choose_article, details, headline, undecided
 from rag_app.page.feedback.thumbs import REASONS, THUMBS, note_right, tell
+from rag_app.page.powers import shown_place
 from rag_app.page.problems import ERRORS
 from rag_app.page.words import say
 from rag_app.rendering.text import escape_markdown, highlight_html
+from rag_app.settings import load_settings
 
 NAMES: dict[State, tuple[str, str]] = {
     "new": ("새로 온 것", "New"),
@@ -139,7 +141,8 @@ def _tell_origin(entry: Entry) -> None:
     if entry.note:
         lines.append(say("메모", "Note") + f": {entry.note}")
     models = ", ".join(entry.models.values())
-    lines.append(say("색인", "Index") + f": {entry.index or '–'}" + (f" ({models})" if models else ""))
+    index = shown_place(entry.index, load_settings()) if entry.index else "–"
+    lines.append(say("색인", "Index") + f": {index}" + (f" ({models})" if models else ""))
     st.caption("  \n".join(escape_markdown(" ".join(line.split())) for line in lines))
 
 
