@@ -43,9 +43,7 @@ def describe_run(
     given = sys.argv[1:] if argv is None else argv
     return {
         "command": shlex.join(["python", "-m", program, *map(without_login, given)]),
-        "arguments": {
-            name: str(value) if isinstance(value, Path | Address) else value for name, value in vars(arguments).items()
-        },
+        "arguments": {name: _told(value) for name, value in vars(arguments).items()},
         # A single file is taken for whichever split one wants.
         "data": arguments.data if Path(arguments.data).is_file() else f"{arguments.data}, {arguments.split}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -53,3 +51,12 @@ def describe_run(
         "versions": versions(packages),
         "machine": machine(),
     }
+
+
+def _told(value: Any) -> Any:
+    """Return an argument as JSON takes it, without passwords."""
+    if isinstance(value, list):
+        return [_told(one) for one in value]
+    if isinstance(value, Path | Address):
+        return str(value)
+    return without_login(value) if isinstance(value, str) else value

@@ -18,6 +18,7 @@ from eval.origins import Origins
 from rag_app.documents import document_id, searchable_text
 from rag_app.index import Index, open_index
 from rag_app.korean import normalise
+from rag_app.stores.address import index_place
 
 FOREIGN = "foreign-"
 """Begins the doc_id of a document that is not in the benchmark's corpus; none such is ever relevant."""
@@ -122,10 +123,10 @@ def open_served_index(path: str | Path, relevant: Collection[str]) -> Index:
         FileNotFoundError: There is no index.
         ValueError: It is damaged; or it holds none of the relevant documents.
     """
-    index = open_index(path)
+    index = open_index(place := index_place(path))
     if relevant and not any(index.passages(doc_id) for doc_id in sorted(relevant)):
         raise ValueError(
-            f"The index {path} holds none of the {len(frozenset(relevant)):,} passages that answer a question here, so "
+            f"{place} holds none of the {len(frozenset(relevant)):,} passages that answer a question here, so "
             "every score would be 0. Give it the same texts, one passage to a document: rag-app index FILE --index DIR"
         )
     return index

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Collection, Sequence
 
+from rag_app.stores.address import without_login
+
 _LABEL = re.compile(r"[\w.-]+")
 _NO_LABEL = re.compile(r"[/\\:]")  # of a path, or of module:object
 
@@ -29,6 +31,7 @@ def labelled(texts: Sequence[str], default: str, taken: Collection[str] = ()) ->
             unlabelled += 1
             label = default if unlabelled == 1 else f"{default}-{unlabelled}"
         if label in labels or label in taken:
+            name = without_login(name)
             raise ValueError(f"There are two systems with the label {label!r}. Give this one another: LABEL={name}")
         labels[label] = name
     return labels
@@ -40,7 +43,7 @@ def _split_label(text: str) -> tuple[str | None, str]:
         label, name = "", text
     elif not _LABEL.fullmatch(label):
         raise ValueError(
-            f"{label!r} in {text!r} cannot be a label: use letters, digits, '.', '_' and '-', as in my-model={name}"
+            f"{label!r} cannot be a label: use letters, digits, '.', '_' and '-', as in my-model={without_login(name)}"
         )
     if not name:
         raise ValueError(f"{text!r} names nothing. Give [LABEL=]NAME")

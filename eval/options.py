@@ -138,8 +138,8 @@ def _add_systems(systems: argparse._ArgumentGroup) -> None:
         "--index",
         action="append",
         default=[],
-        metavar="[LABEL=]DIR",
-        help="also measure a rag-app index with its own corpus; repeatable",
+        metavar="[LABEL=]PLACE",
+        help="also measure a rag-app index in a folder or a vector database, with its own corpus; repeatable",
     )
     systems.add_argument(
         "--store",

@@ -413,7 +413,7 @@ def test_a_signal_to_terminate_ends_like_an_interruption(tmp_path: Path) -> None
         text=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     ) as process:
-        while not (tmp_path / "report" / "unfinished" / "run.json").exists() and process.poll() is None:
+        while not (tmp_path / "report" / "unfinished" / "answers").exists() and process.poll() is None:
             sleep(0.05)
         process.terminate()
         _, said = process.communicate(timeout=60)
@@ -563,6 +563,24 @@ def test_a_store_holds_the_indexes_for_as_long_as_they_are_asked(
         assert system["index_bytes"] is None
         assert [system[metric] for metric in METRICS] == [systems(here)[name][metric] for metric in METRICS]
     assert "hunter" not in json.dumps(there)
+    assert "hunter" not in "".join(capsys.readouterr())
+
+
+def test_an_index_on_a_server_is_measured_and_its_password_told_nowhere(
+    data: str, tmp_path: Path, tiny_static: Path, memory_server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = "memory://me:hunter2@here/news?token=hunter3"
+    build_index(place, load_documents(data), load_embeddings(tiny_static))
+    asked = ["--data", data, "--index", f"served={place}", "--report", str(tmp_path / "report")]
+    content = run(tmp_path, *asked, "--systems", "served")
+    assert systems(content)["served"]["hit_rate@1"] == 1
+    written = [path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()]
+    assert written
+    assert not any(b"hunter" in content for content in [*written, json.dumps(content).encode()])
+    other = write(tmp_path / "others.jsonl", [row("금리를 동결했다.", "금리는?")])
+    for wrong in (["--data", other, "--index", place], ["--index", f"a={place}"] * 2, ["--index", f"a label={place}"]):
+        with pytest.raises(SystemExit):
+            main(["--data", data, *wrong, "--systems", "lexical,index"])
     assert "hunter" not in "".join(capsys.readouterr())
 
 
