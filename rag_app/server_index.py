@@ -53,7 +53,8 @@ class ServerIndex(Index):
       An article of which there is any passage has its first passage, so it is listed, counted, updated and deleted.
     - An update writes what is new before it deletes what is old: whoever searches meanwhile may find both, never
       neither.
-    - Searches see what is written at once, also by others; `refresh` brings the counts up to date.
+    - Searches see what is written at once, also by others; `refresh` brings up to date what is kept here: the counts,
+      and the values of metadata where the store remembers them.
     """
 
     path: Address
@@ -80,7 +81,7 @@ class ServerIndex(Index):
         return list(self.snapshot.store.scan({"doc_id": doc_id}))
 
     def refresh(self) -> bool:
-        """Look how much there is, and whether another model's index has taken the place.
+        """Look how much there is, and whether another model's index has taken the place; return whether it changed.
 
         Raises:
             ValueError: It was built with another embedding model.
@@ -90,7 +91,9 @@ class ServerIndex(Index):
         check_model(self.path, manifest["model"], describe_model(self.embeddings))
         before = self.snapshot.manifest
         self.snapshot = self.snapshot._replace(manifest={**manifest, **count_stored(store)})
-        return self.snapshot.manifest != before
+        if changed := self.snapshot.manifest != before:
+            store.forget()
+        return changed
 
     def add(self, documents: Iterable[Document], *, progress: bool = False) -> Changes:
         """Add documents; those whose text is in the index already are skipped."""
@@ -159,8 +162,7 @@ def build_server_index(
         rest = _noting(chain([first], articles), given) if interrupted else chain([first], articles)
         write_articles(draft, rest, manifest, again=interrupted, progress=progress)
         if interrupted:
-            there = {str(passage.metadata["doc_id"]) for passage in draft.scan({"start": 0})}
-            _delete_articles(draft, there - given)
+            keep_articles(draft, given)
         publish_index(draft)
     return ServerIndex(address, embeddings)
 
@@ -187,7 +189,8 @@ def new_manifest(
         raise ValueError(f"A vector database has no vectors of the form {vectors!r}. Take one of {', '.join(FORMS)}.")
     if user_dictionary is not None:
         raise ValueError(
-            "A user dictionary goes with an index in a folder; a vector database keeps none. Leave it out."
+            f"A user dictionary goes with an index in a folder; a vector database keeps none. Leave {user_dictionary} "
+            "out (user_dictionary, --user-dictionary), or give a folder for the index."
         )
     return {
         "format": FORMAT,
@@ -226,6 +229,13 @@ def publish_index(draft: ServerStore) -> None:
     if not draft.count():
         raise ValueError(_EMPTY)
     draft.publish()
+
+
+def keep_articles(draft: ServerStore, given: Collection[str]) -> None:
+    """Delete the articles but these, all of which are there: what an interrupted build wrote of other documents."""
+    if draft.count({"start": 0}) > len(given):
+        there = {str(passage.metadata["doc_id"]) for passage in draft.scan({"start": 0})}
+        _delete_articles(draft, there.difference(given))
 
 
 def write_articles(
@@ -309,7 +319,8 @@ def _unknown(store: ServerStore, articles: Mapping[str, list[Document]]) -> _Wor
 
 def _differing(store: ServerStore, articles: Mapping[str, list[Document]]) -> _Work:
     """Return what there is to do so that articles are there as they would be written today."""
-    return _difference(articles, _stored(store, articles))
+    stored = _stored(store, _articles_in(store, articles))
+    return _difference(articles, {doc_id: stored.get(doc_id, []) for doc_id in articles})
 
 
 def _difference(articles: Mapping[str, list[Document]], stored: Mapping[str, list[Document]]) -> _Work:

@@ -170,7 +170,14 @@ class Store(ServerStore):
     ) -> list[LexicalHit]:
         if k < 1 or (ids is not None and not isinstance(ids, Scope) and not ids):
             return []
-        table = self._call("search_units")
+        scores, bound = self._score(self._call("search_units"), terms, ids)
+        best = sorted(scores.items(), key=lambda hit: (-hit[1], hit[0]))[:k]
+        return [LexicalHit(id_, score, min(1.0, score / bound)) for id_, score in best]
+
+    def _score(
+        self, table: Table, terms: Mapping[tuple[str, str], float], ids: Collection[str] | None
+    ) -> tuple[dict[str, float], float]:
+        """Return the scores of passages with a unit of the question, and the highest that it could reach."""
         counts = {id_: {name: _counts(units) for name, units in row.units.items()} for id_, row in table.rows.items()}
         lengths = {name: [found[name].total() for found in counts.values()] for name in self.analyses}
         scores: defaultdict[str, float] = defaultdict(float)
@@ -184,8 +191,12 @@ class Store(ServerStore):
             for id_ in among.keys() & having:
                 n, length = counts[id_][name][unit], counts[id_][name].total()
                 scores[id_] += weight * idf * n * (K1 + 1) / (n + K1 * (1 - _B + _B * length / mean))
-        best = sorted(scores.items(), key=lambda hit: (-hit[1], hit[0]))[:k]
-        return [LexicalHit(id_, score, min(1.0, score / bound)) for id_, score in best]
+        return scores, bound
+
+    def score_units(self, terms: Mapping[tuple[str, str], float], id_: str) -> dict[tuple[str, str], float]:
+        table = self._call("score_units")
+        alone = {term: self._score(table, {term: weight}, [id_])[0] for term, weight in terms.items()}
+        return {term: scores.get(id_, 0.0) for term, scores in alone.items()}
 
     def _among(self, table: Table, ids: Collection[str] | None) -> dict[str, Row]:
         if ids is None or isinstance(ids, Scope):

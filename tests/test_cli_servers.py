@@ -135,6 +135,17 @@ def test_help_names_the_address_without_its_password(
     assert "hunter" not in told
 
 
+def test_a_user_dictionary_is_refused_before_anything_is_read(
+    memory_server: Server, news: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = news.with_name("words.tsv")
+    words.write_text("가온호\tNNP\t0", encoding="utf-8")
+    assert main(["index", str(news), "--index", PLACE, "--user-dictionary", str(words), "--quiet"]) == FAILED
+    told = capsys.readouterr().err
+    assert "goes with an index in a folder; a vector database keeps none. Leave out --user-dictionary." in told
+    assert not memory_server.calls
+
+
 @pytest.mark.parametrize(("scheme", "extra"), [("milvus", "milvus"), ("postgresql", "postgres")])
 def test_a_missing_extra_is_named_with_the_command_that_brings_it(
     scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

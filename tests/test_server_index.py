@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,6 +7,8 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding, Embeddings
 
 from rag_app.documents import make_document
+from rag_app.embeddings import load_embeddings
+from rag_app.explaining.explanation import explain_match
 from rag_app.index import Changes, build_index, open_index
 from rag_app.index_contract import Index
 from rag_app.retrieval import HybridRetriever
@@ -259,11 +262,21 @@ def test_a_model_by_another_name_is_refused() -> None:
 
 
 def test_a_user_dictionary_and_forms_of_folders_are_refused(memory_server: Server) -> None:
-    with pytest.raises(ValueError, match="user dictionary"):
-        _build(user_dictionary=PLACE)
+    with pytest.raises(ValueError, match=r"user dictionary goes with .* folder; .* Leave words\.tsv out .*, or give a"):
+        _build(user_dictionary=Path("words.tsv"))
     with pytest.raises(ValueError, match="auto, exact"):
         _build(vectors="ivf")
     assert not memory_server.calls
+
+
+def test_an_explanation_takes_four_round_trips(memory_server: Server) -> None:
+    index = build_index(PLACE, ALL, load_embeddings())
+    question = "쌀 수확량과 은행 금리"
+    [found] = HybridRetriever(index=index, k=1).invoke(question)
+    memory_server.calls = []
+    explained = explain_match(question, found, index)
+    assert explained.lexical.score == pytest.approx(found.metadata["stages"]["lexical"]["score"])
+    assert sorted(memory_server.calls) == ["get_by_ids", "score_units", "search_units", "vectors"]
 
 
 @pytest.mark.parametrize(

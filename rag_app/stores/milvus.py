@@ -375,22 +375,40 @@ class Store(ServerStore):
         bound = self._upper_bound(terms) if best else 1.0
         return [LexicalHit(id_, score, min(1.0, score / bound)) for id_, score in best]
 
+    def score_units(self, terms: Mapping[tuple[str, str], float], id_: str) -> dict[tuple[str, str], float]:
+        """Return what each unit of a question adds to a passage's BM25 score; 0 if the passage lacks it."""
+        scores = dict.fromkeys(terms, 0.0)
+        params: dict[str, Any] = {"metric_type": "BM25", "params": {}}
+        for field in self._word_fields():
+            if units := [unit for name, unit in terms if name == field]:
+                asked = [spelt(unit) for unit in units]  # each a question of its own, in one request
+                found = self._search_each(_sparse(field), asked, 1, among("id", [id_]), params)
+                for unit, hits in zip(units, found, strict=True):
+                    scores[field, unit] = terms[field, unit] * abs(hits.get(id_, 0.0))
+        return scores
+
     def _search_words(self, field: str, asked: str, k: int, where: str) -> dict[str, float]:
         found = self._search(_sparse(field), asked, k, where, {"metric_type": "BM25", "params": {}})
         return {id_: abs(score) for id_, score in found.items() if score}  # Lite tells them below 0, as distances
 
     def _search(self, field: str, asked: Any, k: int, where: str, params: Mapping[str, Any]) -> dict[str, float]:
+        return self._search_each(field, [asked], k, where, params)[0]
+
+    def _search_each(
+        self, field: str, asked: Sequence[Any], k: int, where: str, params: Mapping[str, Any]
+    ) -> list[dict[str, float]]:
+        """Return the scores of the best hits of each question, by id."""
         found = self._asked(
             "search",
             consistency_level=_OWN,
-            data=[asked],
+            data=list(asked),
             anns_field=field,
             limit=min(k, _MOST),
             filter=where,
             search_params=params,
             output_fields=["id"],
         )
-        return {str(hit["id"]): float(hit["distance"]) for hit in found[0]}
+        return [{str(hit["id"]): float(hit["distance"]) for hit in hits} for hits in found]
 
     def _upper_bound(self, terms: Mapping[tuple[str, str], float]) -> float:
         now, counted = monotonic(), self._total
@@ -410,6 +428,10 @@ class Store(ServerStore):
             if number == SAMPLE:
                 return
             yield {field: row[field] for field in fields}
+
+    def forget(self) -> None:
+        """Forget what is kept here of the passages; not the frequencies, which a few passages change little."""
+        self._values, self._total = {}, None
 
     def _forget(self) -> None:
         """Forget what was counted of the passages, which are others now; how frequent units are changes but slowly."""

@@ -61,6 +61,10 @@ _HNSW = HNSWIndex(m=24, ef_construction=200, distance_strategy=DistanceStrategy.
 _MOST_DIMENSIONS = 2000  # of an HNSW index
 _EF_SEARCH = 400
 _MOST_EF_SEARCH = 1000
+_KEEPS_FEW = 0.3
+"""A filter that keeps a smaller share of the passages is not for the index."""
+_SAMPLED = 2000
+"""Of about so many passages that share is estimated."""
 _PAGE = 1000
 _DEEP = 4000  # candidates whose metadata is looked at before that of all is
 
@@ -464,24 +468,38 @@ class Store(ServerStore):
         )
 
         def search(connection: Connection) -> list[tuple[str, float]]:
-            if (ids is None or isinstance(ids, Scope)) and (wide := self._width(connection, k)):
+            if (ids is None or isinstance(ids, Scope)) and (wide := self._width(connection, k, keeps)):
                 connection.execute(f"SET LOCAL hnsw.ef_search = {wide}")
                 connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
-                if not keeps.parameters:
-                    connection.execute("SET LOCAL enable_seqscan = off")  # it is taken for cheaper, and is not
+                connection.execute("SET LOCAL enable_seqscan = off")  # it is taken for cheaper, and is not
+                connection.execute("SET LOCAL enable_bitmapscan = off")
                 found = self._rows(connection, with_index, [query, *keeps.parameters, k, k], keeps)
                 if len(found) == k:
-                    return found  # else the index gave up on a filter that keeps few
+                    return found  # else the index gave up on a filter
+                connection.execute("SET LOCAL enable_seqscan = on")
+                connection.execute("SET LOCAL enable_bitmapscan = on")
             return self._rows(connection, exact, [query, *keeps.parameters, k], keeps)
 
         return [(id_, float(cosine)) for id_, cosine in self._do(search)]
 
-    def _width(self, connection: Connection, k: int) -> int:
-        """Return how many passages the index should look at; 0 if there is none, or more are wanted than it gives."""
+    def _width(self, connection: Connection, k: int, keeps: Condition) -> int:
+        """Return how many passages the index should look at; 0 if all are to be compared.
+
+        All are compared where there is no index, where more are wanted than it gives, and where a filter keeps few, as
+        it finds too few of those: of a hundredth of 100,000 passages, 92% of the nearest ten.
+        """
         if k > _MOST_EF_SEARCH:
             return 0
-        auto = json.loads(self._row(connection, "SELECT manifest FROM {}.state")[0])["vectors"] == "auto"
-        return max(_EF_SEARCH, min(8 * k, _MOST_EF_SEARCH)) if auto else 0
+        manifest, passages = self._row(connection, "SELECT manifest, passages FROM {}.state")
+        if json.loads(manifest)["vectors"] != "auto":
+            return 0
+        if keeps.parameters:
+            asked = "SELECT count(*), count(*) FILTER (WHERE {where}) FROM {}.passages TABLESAMPLE SYSTEM (%s)"
+            share = min(100.0, 100 * _SAMPLED / max(1, passages))
+            (seen, kept), *_ = self._rows(connection, asked, [*keeps.parameters, share], keeps)
+            if kept <= _KEEPS_FEW * seen:
+                return 0
+        return max(_EF_SEARCH, min(8 * k, _MOST_EF_SEARCH))
 
     def search_units(
         self, terms: Mapping[Term, float], k: int, *, ids: Collection[str] | None = None
@@ -516,6 +534,20 @@ class Store(ServerStore):
 
         return self._do(search)
 
+    def score_units(self, terms: Mapping[Term, float], id_: str) -> dict[Term, float]:
+        """Return what each unit of a question adds to a passage's BM25 score; 0 if the passage lacks it."""
+
+        def score(connection: Connection) -> dict[Term, float]:
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            statistics = Statistics(*self._row(connection, "SELECT passages, lengths FROM {}.state"))
+            frequencies = self._frequencies(connection, terms)
+            postings = self._postings_of(connection, terms, _storable([id_]))
+            alone = ({term: weight} for term, weight in terms.items())
+            found = (score_postings(postings, term, frequencies, statistics)[1] for term in alone)
+            return {term: float(scores.sum()) for term, scores in zip(terms, found, strict=True)}
+
+        return self._do(score)
+
     def _score_all(
         self, connection: Connection, terms: Mapping[Term, float], statistics: Statistics
     ) -> tuple[tuple[NDArray[np.int64], NDArray[np.float32]], float]:
@@ -535,19 +567,28 @@ class Store(ServerStore):
         self, connection: Connection, terms: Mapping[Term, float], statistics: Statistics, ids: Sequence[str]
     ) -> tuple[tuple[NDArray[np.int64], NDArray[np.float32]], float]:
         """Likewise for a few passages, whose units are counted anew rather than looked for among all."""
-        wanted = {stored_term(term) for term in terms}
+        frequencies = self._frequencies(connection, terms)
+        postings = self._postings_of(connection, terms, ids)
+        bound = highest_score(terms, frequencies, statistics.passages)
+        return score_postings(postings, terms, frequencies, statistics), bound
+
+    def _frequencies(self, connection: Connection, terms: Mapping[Term, float]) -> dict[Term, int]:
+        """Return in how many passages units are."""
         counted = self._rows(
             connection,
             "SELECT analysis, unit, sum(octet_length(postings)) FROM unnest(%s::text[], %s::text[]) "
             "AS asked (analysis, unit) JOIN {}.postings USING (analysis, unit) GROUP BY analysis, unit",
-            _columns(sorted(wanted), 2),
+            _columns(sorted({stored_term(term) for term in terms}), 2),
         )
-        frequencies = {(analysis, unit): int(size) // POSTING.itemsize for analysis, unit, size in counted}
+        return {(analysis, unit): int(size) // POSTING.itemsize for analysis, unit, size in counted}
+
+    def _postings_of(
+        self, connection: Connection, terms: Mapping[Term, float], ids: Sequence[str]
+    ) -> dict[Term, NDArray[np.void]]:
+        """Return the postings of units in a few passages."""
         rows = self._rows(connection, "SELECT key, units FROM {}.passages WHERE id = ANY(%s)", [ids])
         packed = pack_postings(((key, json.loads(units)) for key, units in rows), terms.keys())
-        postings = {term: unpack_postings(some) for term, some in packed.items()}
-        bound = highest_score(terms, frequencies, statistics.passages)
-        return score_postings(postings, terms, frequencies, statistics), bound
+        return {term: unpack_postings(some) for term, some in packed.items()}
 
     def _named(self, connection: Connection, keys: NDArray[np.int64], among: Condition, *, few: bool) -> dict[int, str]:
         """Return the ids of passages by key, those left out that a condition does not keep."""

@@ -205,6 +205,9 @@ class ServerStore(CosineStore):
 
     # Reading
 
+    def forget(self) -> None:
+        """Forget what is kept here of the passages, such as `values`, as others have written."""
+
     @property
     def documents(self) -> Mapping[str, Document]:
         """The passages by id, fetched when they are asked for."""
@@ -280,6 +283,15 @@ class ServerStore(CosineStore):
             ids: As for `search_vector`.
         """
 
+    @abstractmethod
+    def score_units(self, terms: Mapping[tuple[str, str], float], id_: str) -> dict[tuple[str, str], float]:
+        """Return what each unit of a question adds to a passage's BM25 score; 0 if the passage lacks it.
+
+        Args:
+            terms: As for `search_units`.
+            id_: The passage's.
+        """
+
     def similarity_search_with_score_by_vector(
         self, embedding: list[float], k: int = 4, *, filter: Filter | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
@@ -347,8 +359,5 @@ class ServerWords:
         self, query: str, id_: str, *, weights: Mapping[str, float] = FIELDS
     ) -> dict[tuple[str, str], float]:
         """Return what each unit of a question adds to a passage's BM25 score; 0 if the passage lacks it."""
-        scores = {}
-        for term, weight in question_terms(self.analyses, normalise_question(query), weights).items():
-            hits = self._store.search_units({term: weight}, 1, ids=[id_])
-            scores[term] = hits[0].score if hits else 0.0
-        return scores
+        terms = question_terms(self.analyses, normalise_question(query), weights)
+        return self._store.score_units(terms, id_) if terms else {}

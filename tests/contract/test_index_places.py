@@ -201,6 +201,16 @@ class IndexContract:
             assert alone.score == pytest.approx(mine[0].score, rel=1e-3)
         assert index.snapshot.lexical.search("!!! ???", 10) == []
 
+    def test_what_each_unit_of_a_question_adds_sums_up_to_the_score(self, index: Index, questions: list[str]) -> None:
+        words = index.snapshot.lexical
+        for question in questions[:3]:
+            for hit in words.search(question, 3):
+                parts = words.unit_scores(question, hit.id)
+                assert sum(parts.values()) == pytest.approx(hit.score, rel=1e-4)
+                assert 0 < sum(map(bool, parts.values())) < len(parts)
+        assert not any(words.unit_scores(questions[0], "unknown").values())
+        assert words.unit_scores("!!! ???", hit.id) == {}
+
     def test_a_retriever_finds_what_it_finds_in_a_folder(
         self, index: Index, folder: Index, questions: list[str]
     ) -> None:
@@ -328,6 +338,22 @@ class IndexContract:
             assert index.article(str(document.id)).page_content == document.page_content
             assert HybridRetriever(index=index, k=1).invoke(f"{n}번째 소식")[0].id == document.id
             assert len(index) == n + 2
+
+    def test_what_another_process_writes_is_there_after_a_refresh_at_the_latest(self, place: Place) -> None:
+        index = _build(place.new(), [make_document("처음 기사다.", section="경제")])
+        assert index.snapshot.store.values("section") == ["경제"]
+        other = open_index(index.path)
+        new = make_document("가온호가 남해로 떠났다.", title="출항", section="사회")
+        other.add([new])
+        assert index.refresh()
+        assert not index.refresh()
+        assert (len(index), index.snapshot.manifest["documents"]) == (2, 2)
+        assert HybridRetriever(index=index, k=1).invoke("가온호")[0].id == new.id
+        assert index.snapshot.store.values("section") == ["경제", "사회"]
+        other.delete([str(new.id)])
+        assert index.refresh()
+        assert index.passages(str(new.id)) == []
+        assert new.id not in [d.id for d in HybridRetriever(index=index, k=2).invoke("가온호")]
 
     def test_where_there_is_no_index_is_told(self, place: Place) -> None:
         with pytest.raises(FileNotFoundError):
