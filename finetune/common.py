@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.card import Score, score_table
 from finetune.options import Recipes, fill
-from finetune.processes import first_process_first, main_process, restarted
+from finetune.processes import alike, check_restarts, first_process_first, main_process, on_first_process
 from finetune.run import CHECKPOINTS, RECORD, REJECTED, Run
 from rag_app.hub import network_errors
 from rag_app.models import resolve_model
@@ -47,14 +47,17 @@ def open_run(
     try:
         if given.resume and given.output is None:
             parser.error("--resume needs --output, the folder of the run")
+        check_restarts(resume=bool(given.resume))
         with first_process_first(given):
             run = _open(program, given, recipes, defaults or {})
-            if not (run.checkpoints / RECORD).exists():
-                raise FileNotFoundError(
-                    f"{run.output} is on another machine: the first process has made it, and this one does not see it. "
-                    "Give an --output in a folder that all machines share"
-                )
-            return run
+            path = run.checkpoints / RECORD
+            record = path.read_text("utf-8") if path.exists() else None
+        if not alike(given, record):
+            run.abandon()
+            raise FileNotFoundError(
+                f"The processes do not see the same {run.output}. Give an --output in a folder that all machines share"
+            )
+        return run
     except (ImportError, OSError, ValueError) as error:
         parser.error(str(error))
 
@@ -63,7 +66,7 @@ def _open(program: str, given: Namespace, recipes: Recipes, defaults: Mapping[st
     output = given.output or Path("models") / program.rpartition(".")[2]
     begun = (output / CHECKPOINTS / RECORD).exists()
     whole = given.model or given.train  # the command that begins a run, and not just that it shall go on
-    if (given.resume and (begun or not whole)) or (restarted() and begun):
+    if given.resume and (begun or not whole):
         return Run.resume(program, Namespace(**{**vars(given), "output": output}))
     return Run.begin(program, fill(given, recipes[recipe_name(given, recipes)], output=output, **defaults))
 
@@ -102,11 +105,14 @@ def train(run: Run, trainer: "Trainer", *, names: Mapping[str, str], folder: Pat
     Raises:
         SystemExit: See `resumable`.
     """
-    from finetune.training import fit
+    from finetune.training import fit, last_checkpoint
 
     start = perf_counter()
     with resumable(run):
-        finished = fit(trainer, folder or run.checkpoints, names=names, resume=run.resuming)
+        checkpoint = on_first_process(  # the others' view of a shared folder may be late
+            run.settings, lambda: last_checkpoint(folder or run.checkpoints) if run.resuming else None
+        )
+        finished = fit(trainer, names=names, checkpoint=checkpoint)
     run.note(seconds=run.record["seconds"] + perf_counter() - start)
     if not finished and main_process():
         print(f"\nInterrupted. {run.how_to_resume()}", file=sys.stderr)

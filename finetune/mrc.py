@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # 4. Rounds of mining and training
     for number in range(1, settings.rounds + 1):
         folder = run.checkpoints / f"round-{number}"
-        if not (folder / "model").exists():
+        if not on_first_process(settings, (folder / "model").exists):
             if settings.rounds > 1 and main_process():
                 print(f"Round {number} of {settings.rounds}")
             with resumable(run):

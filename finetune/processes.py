@@ -27,11 +27,6 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def restarted() -> bool:
-    """Return whether torchrun started this process anew after one had died (its ``--max-restarts``)."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-
-
 def launcher() -> str:
     """Return the beginning of a command that starts as many processes on as many machines."""
     if processes() == 1:
@@ -48,6 +43,29 @@ def refuse_processes(parser: argparse.ArgumentParser, what: str) -> None:
         if main_process():
             parser.error(f"{what} in one process, and torchrun started {processes()}. Start it with python -m")
         parser.exit(2)
+
+
+def check_restarts(*, resume: bool) -> None:
+    """Check that processes that torchrun would start again (``--max-restarts``) find each other and their checkpoint.
+
+    From torch 2.5 to 2.13 at least, torchrun keeps the store in which they look for each other, with the addresses of
+    the dead: who looks before the other has written takes an old one (https://github.com/pytorch/pytorch/issues/135712).
+
+    Args:
+        resume: Whether the command goes on with a run that was begun.
+
+    Raises:
+        ValueError: They would not.
+    """
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) == 0:
+        return
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise ValueError(
+            "With --max-restarts torchrun hands the addresses of dead processes on to new ones. Set "
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun, and leave out --master-addr and --master-port"
+        )
+    if not resume:
+        raise ValueError("With --max-restarts a process that is started again has to go on. Give --resume as well")
 
 
 def per_process(rows: int) -> int:
@@ -77,6 +95,18 @@ def on_first_process(settings: Namespace, make: Callable[[], T]) -> T:
     box = [make() if main_process() else None]
     torch.distributed.broadcast_object_list(box, src=0)
     return cast(T, box[0])
+
+
+def alike(settings: Namespace, value: object) -> bool:
+    """Return, in all processes, whether all of them have the same value."""
+    if processes() == 1:
+        return True
+    import torch
+
+    _join(settings)
+    values: list[object] = [None] * processes()
+    torch.distributed.all_gather_object(values, value)
+    return all(other == values[0] for other in values)
 
 
 @contextmanager

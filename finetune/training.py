@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
+from zipfile import is_zipfile
 
 import torch
 from sentence_transformers.base.sampler import BatchSamplers, DefaultBatchSampler
@@ -17,9 +18,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging
 
 from finetune.batches import random_batches, shared_batches
-from finetune.processes import per_process, processes
+from finetune.processes import main_process, per_process, processes
 
-_STATE = "trainer_state.json"  # the last file that the trainer writes into a checkpoint
+_STATE = "trainer_state.json"  # the last file that the first process writes into a checkpoint
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 T = TypeVar("T", bound=TrainingArguments)
@@ -92,16 +93,15 @@ def on_cpu(settings: Namespace) -> bool:
     return bool(settings.device == "cpu" or (processes() > 1 and not torch.cuda.is_available()))
 
 
-def fit(trainer: Trainer, folder: Path, *, names: Mapping[str, str], resume: bool) -> bool:
+def fit(trainer: Trainer, *, names: Mapping[str, str], checkpoint: Path | None) -> bool:
     """Train to the end, or until the user interrupts; return whether it came to the end.
 
-    Ctrl-C and SIGTERM let the running step finish, save a checkpoint there and stop; a second one stops at once.
+    Ctrl-C and SIGTERM let the running step finish, save a checkpoint there and stop; Ctrl-C after that stops at once.
 
     Args:
         trainer: With the arguments of `shared_arguments`.
-        folder: Its checkpoints.
         names: The metrics to show during training, with what they are called.
-        resume: Go on from the last whole checkpoint, if there is one.
+        checkpoint: Where to go on from; None begins.
     """
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for each checkpoint's only file
     for callback in (PrinterCallback, ProgressCallback):
@@ -109,7 +109,8 @@ def fit(trainer: Trainer, folder: Path, *, names: Mapping[str, str], resume: boo
     interruption = Interruption()
     for added in (Progress(names), EpochOfBatches(), interruption):
         trainer.add_callback(added)
-    checkpoint = last_checkpoint(folder) if resume else None
+    if not main_process():  # sentence-transformers 6 leaves it to transformers to ask, which from 5.23 leaves it to it
+        trainer._save = _write_nothing  # type: ignore[method-assign]
     if checkpoint is not None and _restore_finished(trainer, checkpoint):
         return True
     with interruption:
@@ -117,10 +118,24 @@ def fit(trainer: Trainer, folder: Path, *, names: Mapping[str, str], resume: boo
     return not interruption.stopped
 
 
+def _write_nothing(*args: object, **kwargs: object) -> None:
+    """Leave it to the first process to write a model."""
+
+
 def last_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint that was written to its end; a kill or a full disk leaves broken ones."""
     whole = [path.parent for path in folder.glob(f"checkpoint-*/{_STATE}") if _is_json(path)]
+    whole = [checkpoint for checkpoint in whole if _has_all_random_numbers(checkpoint)]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _has_all_random_numbers(checkpoint: Path) -> bool:
+    """Return whether the other processes wrote theirs; the first one does not wait for it before it writes the rest.
+
+    Where one of these files is missing the trainer goes on with other random numbers, and says nothing.
+    """
+    count = processes()
+    return count == 1 or all(is_zipfile(checkpoint / f"rng_state_{process}.pth") for process in range(count))
 
 
 def _restore_finished(trainer: Trainer, checkpoint: Path) -> bool:
@@ -215,7 +230,7 @@ class Interruption(TrainerCallback):
         return control
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self._asked and number == signal.SIGINT:  # Slurm sends SIGTERM to all, and torchrun passes its own on
             raise KeyboardInterrupt
         self._asked = True
 

@@ -3,8 +3,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -269,16 +267,6 @@ def test_the_tutorial_s_recipe_refuses_a_static_model_with_the_reason(
     assert stop.value.code == 2
     assert "is a static model, which the tutorial's recipe cannot train" in capsys.readouterr().err
     assert not (tmp_path / "reranker").exists()
-
-
-def test_two_processes_train_one_reranker(arguments: list[str], validation: Path, tmp_path: Path) -> None:
-    output = tmp_path / "reranker"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    options = [*arguments, f"--validation={validation}", f"--output={output}", "--max-steps=2", "--no-gate"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*launcher, "-m", "finetune.cross_encoder", *options], env=environment, check=True, timeout=120)
-    assert record_of(output)["processes"] == 2
-    assert load_reranker(output, device="cpu").score_pairs([("국회?", "서울")]).shape == (1,)
 
 
 def test_help_tells_the_exit_statuses(capsys: pytest.CaptureFixture[str]) -> None:

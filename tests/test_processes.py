@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from finetune import all as all_steps
-from finetune import distill, evidence, extractive, processes, sts
-from finetune.processes import launcher, on_first_process, per_process, refuse_processes
+from finetune import common, distill, evidence, extractive, sts
+from finetune.processes import check_restarts, launcher, on_first_process, per_process, refuse_processes
 
 LONG_AGO = "2020-01-01T00:00:00+00:00"
 
@@ -64,13 +64,14 @@ def test_only_the_first_process_says_why(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == ""
 
 
-def test_a_process_that_does_not_see_the_output_says_so(
-    second_of_two: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_run_whose_folder_not_all_processes_see_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(processes, "_join", lambda settings: None)
+    monkeypatch.setattr(common, "alike", lambda settings, record: json.loads(record)["program"] != "finetune.sts")
     with pytest.raises(SystemExit):
-        sts.main(["--model=embedded", "--train=x.tsv", f"--output={tmp_path / 'sts'}"])
-    assert "this one does not see it. Give an --output in a folder that all machines share" in capsys.readouterr().err
+        sts.main(["--model=embedded", "--train=x.tsv", f"--output={tmp_path / 'deep' / 'sts'}"])
+    assert "sts. Give an --output in a folder that all machines share" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_whole_command_with_resume_begins_a_run_and_goes_on_with_it(
@@ -87,16 +88,30 @@ def test_the_whole_command_with_resume_begins_a_run_and_goes_on_with_it(
     assert started(output) == LONG_AGO
 
 
-def test_a_process_that_torchrun_starts_again_goes_on(
-    klue_sts: Path, tiny_static: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("shared", "options", "message"),
+    [
+        ("True", ["--resume"], "Set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 for torchrun, and leave out --master-addr"),
+        ("False", [], "With --max-restarts a process that is started again has to go on. Give --resume as well"),
+    ],
+)
+def test_processes_that_torchrun_would_start_again_are_refused_if_they_could_not_go_on(
+    shared: str,
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    output = tmp_path / "sts"
-    command = [f"--model={tiny_static}", f"--train={klue_sts}", "--max-steps=2", "--device=cpu", f"--output={output}"]
-    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
-    assert sts.main(command) == 0, "nothing was begun before"
-    interrupt(output)
-    assert sts.main(command) == 0
-    assert started(output) == LONG_AGO
+    check_restarts(resume=False)
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", shared)
+    with pytest.raises(SystemExit):
+        sts.main(["--model=embedded", "--train=x.tsv", f"--output={tmp_path / 'sts'}", *options])
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
+    check_restarts(resume=True)
 
 
 def interrupt(output: Path) -> None:

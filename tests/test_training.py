@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 from argparse import Namespace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from finetune import mrc, rounds, sts
@@ -85,9 +85,8 @@ def checkpoints(output: Path) -> list[str]:
     return sorted(path.name for path in (output / "checkpoints").glob("checkpoint-*"))
 
 
-def child(*command: str, path: Path = CHECKOUT) -> subprocess.Popen[str]:
-    places = os.pathsep.join(map(str, (path, CHECKOUT)))
-    environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+def child(*command: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.Popen(
         [sys.executable, "-m", *command], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -317,55 +316,30 @@ def test_a_search_run_resumed_in_its_second_round_ends_with_the_same_weights(
 # Several processes
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-INTERRUPTED_AND_RESUMED = """
-import os, signal, sys
-from finetune import mrc, training
-
-def on_step_begin(self, args, state, control, begin=training.Progress.on_step_begin, **kwargs):
-    if state.global_step == 7 and args.process_index == 1:
-        os.kill(os.getpid(), signal.SIGINT)
-    return begin(self, args, state, control, **kwargs)
-
-if __name__ == "__main__":
-    begin, training.Progress.on_step_begin = training.Progress.on_step_begin, on_step_begin
-    assert mrc.main(sys.argv[1:]) == 130
-    training.Progress.on_step_begin = begin
-    assert mrc.main([*sys.argv[-2:], "--resume"]) == 0
-"""
-"""Interrupts itself in the third of five steps of the second epoch, by a signal that only the second process gets."""
-
-
-def torchrun(*command: str, path: Path = CHECKOUT) -> subprocess.Popen[str]:
-    launcher = ["--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", str(free_port())]
-    return child("torch.distributed.run", *launcher, "-m", *command, path=path)
-
-
-def test_two_processes_train_together_and_resume_to_the_same_weights(
-    tiny_transformer: Path, klue_mrc: Path, tmp_path: Path
+def test_a_checkpoint_of_several_processes_has_the_random_numbers_of_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ["--model", str(tiny_transformer), "--train", str(klue_mrc), "--batch-size", "4"]
-    options += ["--learning-rate", "1e-3", "--epochs", "3", "--rounds", "2", "--eval-steps", "2", "--keep-checkpoints"]
-    (tmp_path / "interrupted.py").write_text(INTERRUPTED_AND_RESUMED)
-    whole = torchrun("finetune.mrc", *options, "--output", str(tmp_path / "whole"))
-    broken = torchrun("interrupted", *options, "--output", str(tmp_path / "broken"), path=tmp_path)
-    assert mrc.main([*options, "--output", str(tmp_path / "alone")]) == 0
-    messages = []
-    for process in (whole, broken):
-        shown, told = process.communicate()
-        assert process.returncode == 0, told
-        assert shown.count("measured on") == 1, "only the first process reports"
-        messages.append(told)
-    again = f"Go on with: torchrun --nproc-per-node 2 -m finetune.mrc --output {tmp_path / 'broken'} --resume"
-    assert [told.count(again) for told in messages] == [0, 1]
-    assert same_weights(tmp_path / "whole", tmp_path / "broken")
-    assert not same_weights(tmp_path / "whole", tmp_path / "alone")
-    records = [json.loads((tmp_path / name / "run.json").read_text("utf-8")) for name in ("whole", "alone")]
-    assert [record["processes"] for record in records] == [2, 1]
-    steps = [[step for step, _ in record["curve"]["points"]] for record in records]
-    assert steps[0] == steps[1] == [*range(2, 33, 2), 33, *range(35, 66, 2), 66]
+    for number, written in ((3, 1.0), (6, 0.5), (9, None)):
+        folder = tmp_path / f"checkpoint-{number}"
+        folder.mkdir()
+        torch.save({"cpu": torch.arange(1000)}, folder / "rng_state_0.pth")
+        whole = (folder / "rng_state_0.pth").read_bytes()
+        if written is not None:
+            (folder / "rng_state_1.pth").write_bytes(whole[: int(len(whole) * written)])
+        (folder / "trainer_state.json").write_text("{}")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-9"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-3"
+
+
+def test_sigterm_twice_is_no_order_to_stop_at_once(
+    sts_options: list[str], unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slurm sends it to each process, and torchrun passes on what it got itself."""
+    output = tmp_path / "sts"
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, signals(signal.SIGTERM, signal.SIGTERM))
+        assert sts.main([*sts_options, "--output", str(output)]) == 130
+    assert "checkpoint-5" in checkpoints(output)
+    assert sts.main(["--output", str(output), "--resume"]) == 0
+    assert same_weights(output, unbroken)

@@ -21,9 +21,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from finetune import cross_encoder, mrc, sts
+from rag_app.compressors import load_reranker
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAMS = {"mrc": mrc.main, "sts": sts.main, "cross_encoder": cross_encoder.main}
+ROUNDS = ("round-1", "round-2")
 LOSS_NOISE = 1e-5
 """By how much the mean loss of four steps may differ; measured was 1.3e-6 at most, of losses of 0.2 to 5."""
 WEIGHT_NOISE = 1e-4
@@ -34,32 +36,62 @@ AdamW blows up to whole steps, another one at each rounding.
 """
 
 DRIVER = """
-import json, os, sys
+import gc, json, os, signal, sys
 from pathlib import Path
-from finetune import cross_encoder, mrc, reranking, rounds, search_evaluator, sts
+import safetensors.torch
+from finetune import cross_encoder, mrc, reranking, rounds, search_evaluator, sts, training
+
+DONE, RANK = sys.argv[2], os.environ["RANK"]
+RUNS = str(Path(sys.argv[1]).parent / "runs")
+CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod")
+
+def note(what):
+    with open(DONE, "a") as file:
+        file.write(f"{what}\\n")
 
 def counted(module, name, what):
     do = getattr(module, name)
     def once(*args, **kwargs):
-        with open(sys.argv[2], "a") as file:
-            file.write(f"{what} {os.environ['RANK']}\\n")
+        note(f"{what} {RANK}")
         return do(*args, **kwargs)
     setattr(module, name, once)
+
+def watch(event, args):
+    writes = event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if (writes or event in CHANGES) and str(args[0]).startswith(RUNS):
+        note(f"wrote {Path(str(args[0])).name}")
+
+def interrupt_once(self, args, state, control, begin=training.Progress.on_step_begin, **kwargs):
+    if RANK == "1" and state.global_step == 7 and "/interrupted/" in args.output_dir:
+        training.Progress.on_step_begin = begin
+        os.kill(os.getpid(), signal.SIGINT)
+    return begin(self, args, state, control, **kwargs)
 
 if __name__ == "__main__":
     for module, name, what in (
         (mrc, "load_search_data", "read"), (cross_encoder, "load_search_data", "read"), (sts, "load_data", "read"),
         (rounds, "build_index", "mine"), (rounds, "build_dataset", "columns"), (reranking, "build_index", "mine"),
-        (search_evaluator.SearchEvaluator, "__call__", "measure"), (Path, "mkdir", "folder"),
+        (search_evaluator.SearchEvaluator, "__call__", "measure"),
     ):
         counted(module, name, what)
+    training.Progress.on_step_begin = interrupt_once
+    if RANK != "0":
+        sys.addaudithook(watch)
+        os.umask(0o077)
+        counted(safetensors.torch, "serialize_file", "weights")
+    gc.freeze()
     for program, options in json.loads(Path(sys.argv[1]).read_text()):
-        status = {"mrc": mrc, "sts": sts, "cross_encoder": cross_encoder}[program].main(options)
+        main = {"mrc": mrc, "sts": sts, "cross_encoder": cross_encoder}[program].main
+        status = main(options)
+        if status == 130:
+            status = main([options[-1], "--resume"])
         assert status == 0, (program, status)
 """
 """Runs several programs one after the other in the same processes, which saves starting them each time.
 
-It writes down which process does what should be done once.
+It writes down which process does what should be done once, and what others than the first one write into the folders of
+the runs: Python tells of what it does itself, a umask marks what other languages create, and safetensors, which
+takes no notice of it, is asked. In the run "interrupted" the second process alone gets a signal, and the run is resumed.
 """
 
 
@@ -100,6 +132,8 @@ def commands(model: Path, tiny_transformer: Path, questions: Path, klue_sts: Pat
     search = [f"--train={questions}", f"--validation={questions}", "--batch-size=8", *steps]
     embedding = ["mrc", f"--model={model}", "--rounds=1", "--recipe=default", *search]
     similarity = ["sts", f"--model={model}", f"--train={klue_sts}", "--validation-share=0.2", "--batch-size=16", *steps]
+    with_dropout = ["mrc", f"--model={tiny_transformer}", "--rounds=2", *search, "--loss=mnrl", "--negatives=1"]
+    with_dropout.append("--eval-steps=3")
     return {
         "mnrl": [*embedding, "--loss=mnrl", "--negatives=1"],
         "cached-mnrl": [*embedding, "--loss=cached-mnrl", "--mini-batch-size=2", "--negatives=1"],
@@ -107,7 +141,7 @@ def commands(model: Path, tiny_transformer: Path, questions: Path, klue_sts: Pat
         "cosine": [*similarity, "--loss=cosine"],
         "cosent": [*similarity, "--loss=cosent"],
         "bce": ["cross_encoder", f"--model={model}", "--negatives=1", "--no-gate", *search],
-        "with dropout": ["mrc", f"--model={tiny_transformer}", "--rounds=1", *search, "--loss=mnrl", "--negatives=1"],
+        **dict.fromkeys(("with dropout", "interrupted"), with_dropout),
     }
 
 
@@ -116,14 +150,20 @@ def together(commands: dict[str, list[str]], tmp_path_factory: pytest.TempPathFa
     """The folder of the runs of two processes, and how often each process did what should be done once."""
     folder = tmp_path_factory.mktemp("together")
     (folder / "driver.py").write_text(DRIVER)
-    runs = [(program, [*options, f"--output={folder / name}"]) for name, (program, *options) in commands.items()]
+    runs = [
+        (program, [*options, f"--output={folder / 'runs' / name}"]) for name, (program, *options) in commands.items()
+    ]
     (folder / "commands.json").write_text(json.dumps(runs))
     done = folder / "done.txt"
     with torchrun("--nproc-per-node=2", "driver", str(folder / "commands.json"), str(done), path=folder) as process:
         said, told = process.communicate(timeout=300)
     assert process.returncode == 0, told
     assert said.count("measured on") == len(commands), "only the first process reports"
-    return folder, Counter(done.read_text().splitlines())
+    again = (
+        f"Go on with: torchrun --nproc-per-node 2 -m finetune.mrc --output {folder / 'runs' / 'interrupted'} --resume"
+    )
+    assert told.count("Go on with") == told.count(again) == 1, told
+    return folder / "runs", Counter(done.read_text().splitlines())
 
 
 @pytest.mark.parametrize("name", ["mnrl", "cached-mnrl", "tutorial", "cosine", "cosent", "bce"])
@@ -149,72 +189,115 @@ def test_two_processes_have_the_losses_and_the_weights_of_one(
     assert weights <= WEIGHT_NOISE * learned
 
 
+def test_the_record_tells_how_many_processes_there_were(together: tuple[Path, Counter[str]]) -> None:
+    records = [json.loads(path.read_text("utf-8")) for path in together[0].glob("*/run.json")]
+    assert [record["processes"] for record in records] == [2] * 8
+
+
+def test_the_reranker_of_two_processes_reranks(together: tuple[Path, Counter[str]]) -> None:
+    assert load_reranker(together[0] / "bce", device="cpu").score_pairs([("국회?", "서울")]).shape == (1,)
+
+
 def test_what_is_not_training_is_done_by_the_first_process_alone(
     commands: dict[str, list[str]], together: tuple[Path, Counter[str]]
 ) -> None:
     _, done = together
-    assert {line for line in done if not line.endswith(" 0")} == set(), "the second process did something too"
-    assert done["read 0"] == len(commands)
+    assert {line for line in done if line.endswith(" 1")} == set(), "the second process did something too"
+    assert done["read 0"] == len(commands) + 1, "one was resumed"
     assert done["mine 0"] >= 4
     assert done["measure 0"] > len(commands)
 
 
-def test_two_machines_train_what_one_does(
+def test_the_other_process_writes_its_random_numbers_and_nothing_else(together: tuple[Path, Counter[str]]) -> None:
+    """The trainer writes them from each process, and makes the folder for them if it is not there yet."""
+    folder, done = together
+    wrote = {line.removeprefix("wrote ") for line in done if line.startswith("wrote ")}
+    marked = {path.name for path in folder.rglob("*") if not path.stat().st_mode & 0o077} - {"model.safetensors"}
+    assert {name for name in wrote | marked if not name.startswith("checkpoint-")} == {"rng_state_1.pth"}
+    assert done["weights 1"] == 0
+
+
+def test_a_signal_that_one_process_gets_stops_both_and_the_resumed_run_ends_with_the_same_weights(
+    together: tuple[Path, Counter[str]],
+) -> None:
+    assert same_bytes(together[0] / "interrupted", together[0] / "with dropout")
+
+
+def test_a_job_that_is_killed_in_every_way_ends_with_the_weights_of_an_unbroken_one(
     commands: dict[str, list[str]], together: tuple[Path, Counter[str]], tmp_path: Path
 ) -> None:
     program, *options = commands["with dropout"]
-    options += [f"--output={tmp_path / 'run'}"]
-    where = ["--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={free_port()}"]
-    agents = [torchrun(*where, f"--node-rank={rank}", f"finetune.{program}", *options) for rank in (0, 1)]
+    output = tmp_path / "run"
+    command = ["--nproc-per-node=2", f"finetune.{program}", *options, f"--output={output}", "--resume"]
+    resume = f"Go on with: torchrun --nproc-per-node 2 -m finetune.{program} --output {output} --resume"
+
+    # 1. The first process dies, and torchrun starts both again; then the second one dies, and that was once too often
+    job = torchrun("--max-restarts=1", *command)
+    read_until(job, "step 6:")
+    os.kill(workers(job)[0], signal.SIGKILL)
+    assert "step 3:" not in read_until(job, "step 9:"), "it went on, and did not begin anew"
+    os.kill(workers(job)[1], signal.SIGKILL)
+    _, told = job.communicate(timeout=240)
+    assert job.returncode != 0, told
+
+    # 2. The machine goes down
+    job = torchrun(*command)
+    assert "step 3:" not in read_until(job, "step 12:")
+    for pid in (job.pid, *workers(job).values()):
+        os.kill(pid, signal.SIGKILL)
+    job.communicate(timeout=240)
+
+    # 3. Slurm cancels the job in the second round: SIGTERM to every process, and torchrun passes its own on
+    job = torchrun(*command)
+    assert "step 6:" not in read_until(job, "step 3:")
+    for pid in (*workers(job).values(), job.pid):
+        os.kill(pid, signal.SIGTERM)
+    _, told = job.communicate(timeout=240)
+    assert told.count(resume) == 1, told
+    assert int(last_checkpoint(output, "round-2").name.removeprefix("checkpoint-")) >= 3
+
+    # 4. Ctrl-C
+    job = torchrun(*command)
+    assert "step 3:" not in read_until(job, "step 9:")
+    job.send_signal(signal.SIGINT)
+    _, told = job.communicate(timeout=240)
+    assert told.count(resume) == 1, told
+    assert not (output / "model.safetensors").exists()
+
+    # 5. It comes to its end
+    job = torchrun(*command)
+    _, told = job.communicate(timeout=240)
+    assert job.returncode == 0, told
+    assert "step 9:" not in told
+    assert same_bytes(output, together[0] / "with dropout")
+
+
+def test_two_machines_of_which_one_loses_its_process_train_what_one_machine_does(
+    commands: dict[str, list[str]], together: tuple[Path, Counter[str]], tmp_path: Path
+) -> None:
+    program, *options = commands["with dropout"]
+    options += [f"--output={tmp_path / 'run'}", "--resume"]
+    agents = sorted(machines("--max-restarts=1", f"finetune.{program}", *options), key=lambda agent: agent.pid)
+    read_until(agents[0], "step 6:")  # torchrun ranks them by address and pid
+    os.kill(workers(agents[1])[1], signal.SIGKILL)
     for agent in agents:
         _, told = agent.communicate(timeout=240)
         assert agent.returncode == 0, told
-    assert trained(tmp_path / "run").weights.keys() == trained(together[0] / "with dropout").weights.keys()
     assert same_bytes(tmp_path / "run", together[0] / "with dropout")
 
 
-def test_a_killed_process_ends_all_and_the_same_command_goes_on_to_the_same_weights(
-    commands: dict[str, list[str]], together: tuple[Path, Counter[str]], tmp_path: Path
+def test_two_machines_without_a_shared_folder_are_told_so_and_nothing_is_left(
+    commands: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    program, *options = commands["with dropout"]
-    command = ["--nproc-per-node=2", f"finetune.{program}", *options, f"--output={tmp_path / 'run'}", "--resume"]
-    process = torchrun(*command)
-    before = read_until(process, "step 8:")
-    os.kill(worker_of(process, rank=1), signal.SIGKILL)
-    _, told = process.communicate(timeout=240)
-    assert process.returncode != 0, before + told
-    assert not (tmp_path / "run" / "model.safetensors").exists()
-    again = torchrun(*command)
-    _, told = again.communicate(timeout=240)
-    assert again.returncode == 0, told
-    assert "step 4:" in before
-    assert "step 4:" not in told, "it went on, and did not begin anew"
-    assert same_bytes(tmp_path / "run", together[0] / "with dropout")
-
-
-def test_torchrun_starts_a_killed_process_again_and_it_goes_on(
-    commands: dict[str, list[str]], together: tuple[Path, Counter[str]], tmp_path: Path
-) -> None:
-    program, *options = commands["with dropout"]
-    command = ["--nproc-per-node=2", "--max-restarts=1", f"finetune.{program}", *options]
-    process = torchrun(*command, f"--output={tmp_path / 'run'}")
-    read_until(process, "step 8:")
-    os.kill(worker_of(process, rank=0), signal.SIGKILL)
-    _, told = process.communicate(timeout=240)
-    assert process.returncode == 0, told
-    assert same_bytes(tmp_path / "run", together[0] / "with dropout")
-
-
-def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(commands: dict[str, list[str]], tmp_path: Path) -> None:
-    program, *options = commands["with dropout"]
-    process = torchrun("--nproc-per-node=2", f"finetune.{program}", *options, f"--output={tmp_path / 'run'}")
-    read_until(process, "step 4:")
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=240)
-    resume = f"-m finetune.{program} --output {tmp_path / 'run'} --resume"
-    assert told.count(f"Go on with: torchrun --nproc-per-node 2 {resume}") == 1, told
-    assert (last_checkpoint(tmp_path / "run") / "trainer_state.json").exists()
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    program, *options = commands["mnrl"]
+    folders = [tmp_path / "node1", tmp_path / "node2"]
+    for folder in folders:
+        folder.mkdir()
+    agents = machines(f"finetune.{program}", *options, "--output=models/run", folders=folders)
+    told = [agent.communicate(timeout=240)[1] for agent in agents]
+    assert all(agent.returncode != 0 for agent in agents)
+    assert all("Give an --output in a folder that all machines share" in text for text in told), told
+    assert [list(folder.iterdir()) for folder in folders] == [[], []]
 
 
 def write_rows(path: Path, rows: Sequence[object]) -> Path:
@@ -238,14 +321,20 @@ def trained(output: Path) -> Trained:
     return Trained(losses, load_file(last / "model.safetensors"))
 
 
-def last_checkpoint(output: Path) -> Path:
-    found = (output / "checkpoints").rglob("checkpoint-*")
+def last_checkpoint(output: Path, name: str = "") -> Path:
+    """Return the last checkpoint of a run, or of a round of it."""
+    found = (output / "checkpoints" / name).rglob("checkpoint-*")
     return max(found, key=lambda folder: int(folder.name.rpartition("-")[2]))
 
 
 def same_bytes(first: Path, second: Path) -> bool:
-    a, b = (last_checkpoint(output) for output in (first, second))
-    return a.name == b.name and (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
+    """Return whether the last weights of both rounds are the same."""
+    return [last_weights(first, name) for name in ROUNDS] == [last_weights(second, name) for name in ROUNDS]
+
+
+def last_weights(output: Path, name: str) -> tuple[str, bytes]:
+    last = last_checkpoint(output, name)
+    return last.name, (last / "model.safetensors").read_bytes()
 
 
 def distance(weights: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> float:
@@ -261,11 +350,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def torchrun(*command: str, path: Path = CHECKOUT) -> subprocess.Popen[str]:
+def torchrun(*command: str, path: Path = CHECKOUT, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start torchrun; what is no option of its begins with the name of the program."""
     first = next(place for place, word in enumerate(command) if not word.startswith("--"))
-    where = [] if "--nnodes=2" in command else ["--master-addr=127.0.0.1", f"--master-port={free_port()}"]
-    launcher = [sys.executable, "-m", "torch.distributed.run", *where, *command[:first], "-m", *command[first:]]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *command[:first], "-m", *command[first:]]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, (path, CHECKOUT))),
@@ -273,8 +361,18 @@ def torchrun(*command: str, path: Path = CHECKOUT) -> subprocess.Popen[str]:
         "CUDA_VISIBLE_DEVICES": "",
         "GLOO_SOCKET_IFNAME": "lo",
         "HF_HUB_OFFLINE": "1",
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }
-    return subprocess.Popen(launcher, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        launcher, env=environment, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def machines(*command: str, folders: Sequence[Path] = (CHECKOUT, CHECKOUT)) -> list[subprocess.Popen[str]]:
+    """Start torchrun as on two machines with a process each."""
+    where = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-id=test", "--rdzv-backend=c10d", "--local-addr=127.0.0.1"]
+    where.append(f"--rdzv-endpoint=127.0.0.1:{free_port()}")
+    return [torchrun(*where, *command, cwd=folder) for folder in folders]
 
 
 def read_until(process: subprocess.Popen[str], sign: str) -> str:
@@ -288,9 +386,10 @@ def read_until(process: subprocess.Popen[str], sign: str) -> str:
     raise AssertionError(f"{sign!r} was never said:\n{''.join(lines)}")
 
 
-def worker_of(process: subprocess.Popen[str], *, rank: int) -> int:
-    """Return the pid of one of the processes that torchrun started."""
+def workers(process: subprocess.Popen[str]) -> dict[int, int]:
+    """Return the processes that torchrun has started: the pid of each rank."""
+    found = {}
     for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        if f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-            return int(pid)
-    raise AssertionError(f"torchrun has no process of rank {rank}")
+        variables = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        found.update({int(text.removeprefix("RANK=")): int(pid) for text in variables if text.startswith("RANK=")})
+    return found
