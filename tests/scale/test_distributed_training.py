@@ -91,7 +91,8 @@ if __name__ == "__main__":
 
 It writes down which process does what should be done once, and what others than the first one write into the folders of
 the runs: Python tells of what it does itself, a umask marks what other languages create, and safetensors, which
-takes no notice of it, is asked. In the run "interrupted" the second process alone gets a signal, and the run is resumed.
+takes no notice of it, is asked. In the run "interrupted" the second process alone gets a signal, and then the run is
+resumed.
 """
 
 
