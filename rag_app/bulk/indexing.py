@@ -254,7 +254,7 @@ def run_job(
     from ray.data.exceptions import ExecutionTimeoutError
     from ray.exceptions import RayTaskError
 
-    from rag_app.bulk.steps import ArticleSource, Done
+    from rag_app.bulk.steps import ActorError, ArticleSource, Done
 
     for last in (False, True):
         before = done()
@@ -283,8 +283,8 @@ def run_job(
                     "machine; the same job goes on where it is"
                 ) from error
         except RayTaskError as error:
-            if isinstance(error.cause, OSError | ValueError | ImportError):  # says what is wrong and what to do
-                raise error.cause from None
+            if isinstance(error.cause, ActorError):
+                raise error.cause.error from None
             raise
     raise AssertionError
 

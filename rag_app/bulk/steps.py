@@ -89,6 +89,18 @@ class NoFilter(CheckpointManager):
         return None, 0
 
 
+class ActorError(Exception):
+    """Carries an error that says what is wrong and what to do to the process that waits; Ray adds to its own text.
+
+    Attributes:
+        error: What went wrong.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class ArticleWriter:
     """Splits, embeds and writes articles; an actor, which loads the model once, when it is first called.
 
@@ -127,6 +139,12 @@ class ArticleWriter:
 
     def __call__(self, table: Table) -> Table:
         """Write the articles of a table, those passages that are not there, and return what `done_with` keeps."""
+        try:
+            return self._write(table)
+        except (OSError, ValueError, ImportError) as error:
+            raise ActorError(error) from error
+
+    def _write(self, table: Table) -> Table:
         articles = articles_of(table)
         store = self._store
         deadline = monotonic() + self._patience
