@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from rag_app.filters import check_filter, plain_filter
 
-INDEXED = ("doc_id", "date", "path", "section")
+INDEXED = ("doc_id", "date", "path", "section", "source")
 """The keys of metadata that have an index of their own."""
 
 _PREFIX = 200

@@ -3,7 +3,6 @@
 import asyncio
 import multiprocessing
 import pickle
-import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -192,18 +191,38 @@ def test_equal_cosines_are_put_in_order_by_id(store: Store) -> None:
     assert [id_ for id_, _ in store.search_vector(store.embeddings.embed_query("글"), 3)] == ["B", "b", "가"]
 
 
-def test_the_index_finds_what_a_comparison_finds(store: Store) -> None:
+def _plans(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets the plan of each comparison of vectors from now on."""
+    plans: list[str] = []
+    execute = Store._execute
+
+    def explaining(store: Store, connection: Any, statement: str, *rest: Any) -> Any:
+        if "<#>" in statement:
+            explained = execute(store, connection, f"EXPLAIN {statement}", *rest)
+            plans.append("\n".join(line for (line,) in explained.fetchall()))
+        return execute(store, connection, statement, *rest)
+
+    monkeypatch.setattr(Store, "_execute", explaining)
+    return plans
+
+
+def test_the_index_finds_what_a_comparison_finds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(7)
     centres = rng.normal(size=(20, 256))
     vectors = centres[rng.integers(20, size=2000)] + 0.6 * rng.normal(size=(2000, 256))
     manifest = new_manifest(store.embeddings, passage_chars=1200, vectors="auto", user_dictionary=None)
     draft = store.begin(manifest)
-    documents = [Document(f"글 {n}", id=f"{n:04}", metadata={"third": n % 3}) for n in range(2000)]
+    documents = [Document(f"글 {n}", id=f"{n:04}", metadata={"third": n % 3, "part": n % 40}) for n in range(2000)]
     for start in (0, 1000):
         draft.upsert(draft.rows(documents[start : start + 1000], vectors[start : start + 1000]))
     draft.publish()
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    for filter, among in ((None, np.arange(2000)), ({"third": 1}, np.arange(1, 2000, 3))):
+    kept: list[tuple[dict[str, Any] | None, Any]] = [
+        (None, np.arange(2000)),
+        ({"third": 1}, np.arange(1, 2000, 3)),
+        ({"part": 7}, np.arange(7, 2000, 40)),
+    ]
+    for filter, among in kept:
         hits = 0
         for query in vectors[:50]:
             nearest = among[np.argsort(-(unit[among] @ query))[:10]]
@@ -211,6 +230,14 @@ def test_the_index_finds_what_a_comparison_finds(store: Store) -> None:
             assert len(found) == 10
             hits += len({f"{n:04}" for n in nearest} & {id_ for id_, _ in found})
         assert hits >= 0.98 * 500
+    plans = _plans(store, monkeypatch)
+    for k in (1, 10, 30, 100, 200, 1000):
+        assert len({id_ for id_, _ in store.search_vector(vectors[0], k)}) == k
+    assert ["Index Scan using nearest" in plan for plan in plans] == [True] * 6
+    plans.clear()
+    for filter in ({"third": 1}, {"part": 7}):  # the one keeps enough for the index, the other does not
+        assert len(store.search_vector(vectors[0], 10, filter=filter)) == 10
+    assert ["Index Scan using nearest" in plan for plan in plans] == [True, False]
     assert len({id_ for id_, _ in store.search_vector(vectors[0], 1500)}) == 1500
     few = [f"{n:04}" for n in range(0, 2000, 20)]
     assert {id_ for id_, _ in store.search_vector(vectors[0], 100, ids=few)} == set(few)
@@ -293,28 +320,38 @@ def test_articles_are_counted_as_they_come_and_go(store: Store) -> None:
 def test_what_was_done_before_the_answer_was_lost_is_not_done_twice(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, chance, lost = Connections._connection, random.Random(0), []
+    store = Store(store.address, DeterministicFakeEmbedding(size=8))
+    vectors = np.ones((6, 8))
+    real, asked, lost = Connections._connection, 0, 0
 
     @contextmanager
     def losing(self: Connections) -> Iterator[Any]:
+        nonlocal asked
         with real(self) as connection:
             yield connection  # and what was done is committed
-        if chance.random() < 0.4:
-            lost.append(connection)
+        asked += 1
+        if asked == lost:
             raise psycopg.OperationalError("server closed the connection unexpectedly")
 
+    def live() -> list[Any]:
+        draft = store.begin(new_manifest(store.embeddings, passage_chars=9, vectors="auto", user_dictionary=None))
+        draft.upsert(draft.rows(passages(), vectors))
+        draft.publish()
+        store.upsert(store.rows(passages()[:3], vectors[:3]))
+        store.delete(["p5"])
+        seen = [len(store), [p.id for p in store.scan()], words(store, QUESTIONS[0])]
+        store.drop()
+        with pytest.raises(FileNotFoundError):
+            store.manifest()
+        return seen
+
+    wanted = live()
+    assert wanted[:2] == [5, [f"p{n}" for n in range(5)]]
     monkeypatch.setattr(Connections, "_connection", losing)
-    for form in ("auto", "exact"):  # the second takes the place of the first
-        fill(store, passages(), form)
-        same_scores(store, {f"p{n}": text for n, text in enumerate(TEXTS)})
-    store.upsert(store.rows(passages()[:3], np.ones((3, 256))))
-    store.delete(["p5"])
-    assert ([p.id for p in store.scan()], len(store)) == ([f"p{n}" for n in range(5)], 5)
-    same_scores(store, {f"p{n}": text for n, text in enumerate(TEXTS[:5])})
-    store.drop()
-    with pytest.raises(FileNotFoundError):
-        store.manifest()
-    assert len(lost) > 10
+    while asked >= lost:  # the n-th answer is lost, until there are not so many
+        asked, lost = 0, lost + 1
+        assert live() == wanted
+    assert lost > 15
 
 
 def test_writers_whose_connections_are_killed_lose_and_double_nothing(store: Store, server: PostgresServer) -> None:

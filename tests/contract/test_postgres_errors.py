@@ -108,6 +108,7 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
     with pytest.raises(ConnectionError, match="Start PostgreSQL") as raised:
         Connections(address, patience=0.2)(lambda c: None)
     assert PASSWORD not in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_database_that_is_not_there_is_not_one_without_an_index(server: PostgresServer) -> None:
