@@ -1,6 +1,5 @@
 """Assembly: lexical and dense search fused, then compressed, as one LangChain retriever."""
 
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -129,9 +128,9 @@ class HybridRetriever(BaseRetriever):
         if self.weights["dense"]:
             with timed("encode", model=getattr(snapshot.store.embeddings, "name", None)):
                 matrix = _matrix(snapshot.store.embeddings, questions, vectors)
-        if len(questions) == 1 or not snapshot.store.side_by_side:
+        if (threads := min(len(questions), snapshot.store.at_once)) <= 1:
             return list(map(find, questions, matrix))
-        with ContextThreadPoolExecutor(min(len(questions), os.cpu_count() or 1)) as pool:
+        with ContextThreadPoolExecutor(threads) as pool:
             return list(pool.map(find, questions, matrix))
 
     def _named(self, snapshot: Snapshot, question: str) -> Collection[str] | None:
@@ -168,7 +167,7 @@ class HybridRetriever(BaseRetriever):
             with timed("dense"):
                 return dict(snapshot.store.search_vector(vector, k, ids=ids))
 
-        side_by_side = alone and snapshot.store.side_by_side
+        side_by_side = alone and snapshot.store.at_once > 1
         with ContextThreadPoolExecutor(1) as pool:  # which starts no thread unless asked to
 
             def both(

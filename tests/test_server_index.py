@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -267,6 +268,23 @@ def test_a_user_dictionary_and_forms_of_folders_are_refused(memory_server: Serve
     with pytest.raises(ValueError, match="auto, exact"):
         _build(vectors="ivf")
     assert not memory_server.calls
+
+
+def test_questions_searched_together_wait_side_by_side_on_however_few_cores(
+    memory_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = _build(ALL)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    together = Barrier(8)  # broken unless eight wait at once
+
+    def wait(call: str) -> None:
+        if call == "search_units":
+            together.wait(timeout=20)
+
+    memory_server.fail = wait
+    retriever = HybridRetriever(index=index, k=1, weights={"lexical": 1, "dense": 0})
+    found = retriever._find(["쌀 수확량"] * 8, [None] * 8, 1)  # as many as came while others were answered
+    assert [[passage.id for passage in passages] for passages in found] == [[RICE.id]] * 8
 
 
 def test_an_explanation_takes_four_round_trips(memory_server: Server) -> None:

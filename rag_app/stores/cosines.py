@@ -60,8 +60,8 @@ class CosineStore(VectorStore):
 
     @property
     @abstractmethod
-    def side_by_side(self) -> bool:
-        """Whether threads that search side by side are faster than one after the other."""
+    def at_once(self) -> int:
+        """How many threads that search side by side are faster than fewer."""
 
     @abstractmethod
     def __len__(self) -> int: ...

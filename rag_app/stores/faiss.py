@@ -1,5 +1,6 @@
 """A LangChain vector store on FAISS: exact inner product over normalised half-precision vectors."""
 
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -80,9 +81,9 @@ class FaissStore(CosineStore):
         return list(state.texts[key])
 
     @property
-    def side_by_side(self) -> bool:
-        """Whether threads that search side by side are faster than one after the other."""
-        return len(self) >= _THREADS_FROM
+    def at_once(self) -> int:
+        """How many threads that search side by side are faster than fewer."""
+        return (os.cpu_count() or 1) if len(self) >= _THREADS_FROM else 1
 
     @property
     def dimension(self) -> int | None:
