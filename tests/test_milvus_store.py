@@ -111,6 +111,9 @@ def test_writing_again_keeps_one_and_threads_may_write_at_once(server: MilvusSer
         thread.join()
     assert store.count() == 5
     assert len(list(store.scan())) == 5
+    _write(store, "두 번", "두 번")
+    assert store.copies(["두 번"]) == 1
+    assert store.count() == 6
     assert store.delete() is True
     assert store.count() == 0
 
@@ -271,6 +274,8 @@ def test_the_version_tells_lite_from_a_server() -> None:
 def test_filters_become_expressions() -> None:
     assert filter_expression({}) == ""
     assert filter_expression({"section": '" or id != "'}) == '(metadata["section"] == "\\" or id != \\"")'
+    assert filter_expression({"doc_id": "a", "start": 0}) == '(doc_id in ["a"]) and (start in [0])'
+    assert filter_expression({"doc_id": {"$ne": "a"}}).startswith('(not (exists metadata["doc_id"])')
     assert filter_expression({'a"]\\': 1}) == '(metadata["a\\"]\\\\"] == 1)'
     assert filter_expression({"n": {"$gte": 1, "$lt": 2.5}}) == '(metadata["n"] >= 1) and (metadata["n"] < 2.5)'
     wrongs: list[dict[str, Any]] = [{"n": {"$gt": float("nan")}}, {"n": object()}, {"n": {"$in": "text"}}, {"n": []}]

@@ -78,7 +78,7 @@ class Store(ServerStore):
         self._collection = ""
         self._client: MilvusClient | None = None
         self._version: tuple[int, ...] = ()
-        self._values: dict[str, tuple[float, list[str]]] = {}
+        self._values: dict[str, tuple[float, int, list[str]]] = {}
         self._total: tuple[float, int] | None = None
         self._frequencies: tuple[float, int, Frequencies] | None = None
         self._lock = Lock()
@@ -304,11 +304,11 @@ class Store(ServerStore):
         """Return the different texts that passages have under a key of their metadata, in order.
 
         Milvus lists none: pages of passages with other texts than those found so far are read until there is no more.
-        Kept for as long as the statistics are.
+        Kept for five minutes, or until there are more passages or fewer.
         """
-        known = self._values.get(key)
-        if known and monotonic() - known[0] < _YOUNG:
-            return known[1]
+        known, total = self._values.get(key), self.count()
+        if known and monotonic() - known[0] < _YOUNG and known[1] == total:
+            return known[2]
         field, last, found = f"metadata[{literal(key)}]", "", set[str]()
         while True:
             unseen = none_of(field, sorted(found)[:_NAMED])
@@ -317,7 +317,7 @@ class Store(ServerStore):
             for row in rows:
                 found |= texts_of(metadata_of(row).get(key))
             if len(rows) < _PAGE:
-                self._values[key] = monotonic(), sorted(found)
+                self._values[key] = monotonic(), total, sorted(found)
                 return sorted(found)
             last = rows[-1]["id"]
 
@@ -496,10 +496,11 @@ class Store(ServerStore):
         """
         wait, until = 0.1, 0.0
         while True:
+            asked = monotonic()
             try:
                 return ask(self._connected())
             except (MilvusException, grpc.RpcError, grpc.FutureTimeoutError) as error:
-                problem = self._problem(error)
+                problem = self._problem(error, monotonic() - asked)
                 until = until or monotonic() + self.patience
                 if not isinstance(problem, ConnectionError) or monotonic() + wait > until:
                     raise problem from error
@@ -529,8 +530,8 @@ class Store(ServerStore):
         with self._lock:
             self._client = None
 
-    def _problem(self, error: Exception) -> Exception:
-        """Return what to raise: without the password, and with what to do."""
+    def _problem(self, error: Exception, seconds: float) -> Exception:
+        """Return what to raise, after so many seconds: without the password, and with what to do."""
         status, code = _grpc_status(error), getattr(error, "code", None)
         said = error.message if isinstance(error, MilvusException) else ""
         if status in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED) or "auth check" in said:
@@ -538,7 +539,8 @@ class Store(ServerStore):
                 f"{self.address} lets nobody in with this name and password. Give them in the address: "
                 "milvus://USER:PASSWORD@HOST:19530/COLLECTION"
             )
-        if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        # One that is starting gives up sooner: it is asked again.
+        if status is grpc.StatusCode.DEADLINE_EXCEEDED and seconds > 0.9 * _ANSWERING:
             return TimeoutError(
                 f"{self.address} did not answer within {_ANSWERING} seconds. It may be overloaded; try again later."
             )

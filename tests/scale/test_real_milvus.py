@@ -1,0 +1,197 @@
+"""The real Milvus 2.3.5, a server that searches by vectors alone; only with ``--torture``, as it takes minutes."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from threading import Event, Thread
+from time import monotonic, sleep
+
+import numpy as np
+import pytest
+from langchain_core.documents import Document
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from numpy.typing import NDArray
+from pyarrow import parquet
+from pymilvus import connections, utility
+
+from rag_app.bulk.shards import Shards, begin_import, publish_import
+from rag_app.documents import make_document
+from rag_app.embeddings import load_embeddings
+from rag_app.filters import matches, matching_ids
+from rag_app.index import Index, open_index
+from rag_app.server_index import new_manifest
+from rag_app.stores.address import Address
+from rag_app.stores.milvus import Store
+from rag_app.stores.milvus_rows import import_table
+from tests.contract.test_index_places import FILTERS, IndexContract, Place, StoreContract, _passages
+from tests.real_milvus import RealMilvus, real_milvus
+from tests.reliability import Promised
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # pymilvus warns of the only call by which 2.3.5 imports
+_WORDS = ("bigrams", "morphemes")  # the columns that 2.3.5 has no use for
+_DIMENSION = 64
+_NAMES = count()
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealMilvus]:
+    if not request.config.getoption("--torture"):
+        pytest.skip("only with --torture")
+    with real_milvus(tmp_path_factory.mktemp("real-milvus")) as running, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rag_app.retrieval.WEIGHTS", {"lexical": 0.0, "dense": 1.0})
+        patch.setattr("rag_app.server_check._check_words", lambda *_: None)  # there are none
+        yield running
+
+
+def _address(server: RealMilvus) -> Address:
+    return Address.parse(server.address(f"news{next(_NAMES)}"))
+
+
+@pytest.mark.promise(3)
+class TestRealMilvus(IndexContract):
+    """By vectors, it does what every place has to do."""
+
+    scheme = "real"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def place(cls, server: RealMilvus) -> Place:
+        return Place(cls.scheme, lambda: _address(server))
+
+    def test_words_find_what_they_find_in_a_folder(self, index: Index, folder: Index, questions: list[str]) -> None:
+        with pytest.raises(ValueError, match=r"Milvus 2\.3\.5, which has no BM25"):
+            index.snapshot.lexical.search(questions[0], 10)
+
+    def test_what_each_unit_of_a_question_adds_sums_up_to_the_score(self, index: Index) -> None:
+        """There are no words to score."""
+
+    def test_nothing_is_found_among_nothing(self, index: Index) -> None:
+        vector = load_embeddings().embed_query("쌀")
+        for k, ids in ((0, None), (5, []), (5, ["unknown"])):
+            assert index.snapshot.store.search_vector(vector, k, ids=ids) == []
+
+    def test_filters_keep_exactly_what_matches(self, index: Index) -> None:
+        store, passages = index.snapshot.store, _passages(index)
+        for filter in FILTERS:
+            wanted = {id_ for id_, passage in passages.items() if matches(passage.metadata, filter)}
+            allowed = matching_ids(store.documents, filter)
+            assert set(allowed) == wanted, filter
+            assert len(allowed) == len(wanted), filter
+            found = store.search_vector(load_embeddings().embed_query("기사"), len(passages), ids=allowed)
+            assert {id_ for id_, _ in found} == wanted, filter
+
+
+@pytest.mark.promise(3)
+class TestStoreInRealMilvus(StoreContract):
+    scheme = "real"
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def places(cls, server: RealMilvus) -> Place:
+        return Place(cls.scheme, lambda: _address(server))
+
+
+def _vectors(count: int, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(count, _DIMENSION)).astype(np.float32)
+
+
+def _store(server: RealMilvus) -> Store:
+    store = Store(_address(server), DeterministicFakeEmbedding(size=_DIMENSION))
+    store.begin({"model": {"dimension": _DIMENSION}, "vectors": "auto"}).publish()
+    return store
+
+
+@pytest.mark.promise(1)
+def test_nothing_acknowledged_is_lost_when_the_server_is_killed(
+    server: RealMilvus, promised: Promised, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "patience", 60)
+    store, kills, vectors = _store(server), 2, _vectors(20)
+    acknowledged: list[str] = []
+    problems: list[BaseException] = []
+    stop = Event()
+
+    def write() -> None:
+        try:
+            while not stop.is_set():
+                begun = len(acknowledged)
+                passages = [Document(id=f"{n:06}", page_content=f"{n}") for n in range(begun, begun + 20)]
+                store.upsert(store.rows(passages, vectors))
+                acknowledged.extend(str(passage.id) for passage in passages)
+        except BaseException as error:
+            problems.append(error)
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(kills):
+            _wait_for(acknowledged, len(acknowledged) + 400, writer)
+            server.kill()
+            server.start()
+        _wait_for(acknowledged, len(acknowledged) + 100, writer)
+    finally:
+        stop.set()
+        writer.join()
+    assert not problems
+    found = Counter(str(passage.id) for passage in store.scan())
+    assert found == Counter(acknowledged)
+    assert store.count() == len(acknowledged)
+    promised.tried(kills, "kills of Milvus 2.3.5")
+
+
+def _wait_for(acknowledged: list[str], count: int, writer: Thread) -> None:
+    deadline = monotonic() + 120
+    while len(acknowledged) < count and writer.is_alive():
+        assert monotonic() < deadline
+        sleep(0.05)
+
+
+@pytest.mark.promise(3)
+def test_parquet_shards_are_imported_in_bulk(server: RealMilvus, tmp_path: Path) -> None:
+    embeddings = load_embeddings()
+    articles = [make_document(f"{n}번째 소식이다.", title=f"제목 {n}", section="경제") for n in range(100)]
+    passages = [
+        a.model_copy(update={"metadata": {**a.metadata, "start": 0, "end": len(a.page_content)}}) for a in articles
+    ]
+    store = Store(Address.parse("milvus://127.0.0.1/none"), embeddings)
+    rows = store.rows(passages, embeddings.embed_documents([p.page_content for p in passages]))
+    files = {"shard-00000.parquet": 60, "shard-00001.parquet": 40}
+    place = server.folder / "shards"
+    place.mkdir()
+    for name, part in zip(files, (rows[:60], rows[60:]), strict=True):
+        table = import_table(part).drop_columns(list(_WORDS))
+        with parquet.ParquetWriter(place / name, table.schema) as writer:
+            writer.write_table(table[:30])  # several row groups, as merged shards have
+            writer.write_table(table[30:])
+    manifest = new_manifest(embeddings, passage_chars=1200, vectors="auto", user_dictionary=None)
+    shards = Shards(str(place), files, 100, manifest, [])
+    address = _address(server)
+
+    connections.connect(str(server.port), uri=f"http://127.0.0.1:{server.port}")
+    collection = begin_import(shards, address)
+    _import(server, collection, place / "shard-00000.parquet")
+    with pytest.raises(ValueError, match="has 60 passages of 100"):
+        publish_import(shards, address)
+    _import(server, collection, place / "shard-00000.parquet")
+    with pytest.raises(ValueError, match="has 120 passages of 100"):
+        publish_import(shards, address)
+    assert begin_import(shards, address) == collection
+    for name in files:
+        _import(server, collection, place / name)
+    publish_import(shards, address)
+    index = open_index(address)
+    assert (len(index), index.snapshot.manifest["documents"]) == (100, 100)
+    assert index.snapshot.store.search_vector(rows[70].vector, 1)[0][0] == articles[70].id
+    assert index.article(str(articles[3].id)).metadata["section"] == "경제"
+    index.add([articles[3]])
+    assert len(index) == 100
+
+
+def _import(server: RealMilvus, collection: str, file: Path) -> None:
+    task = utility.do_bulk_insert(collection, [str(file)], using=str(server.port))
+    deadline = monotonic() + 60
+    while (state := utility.get_bulk_insert_state(task, using=str(server.port))).state_name != "Completed":
+        assert "Failed" not in state.state_name, state.failed_reason
+        assert monotonic() < deadline
+        sleep(0.1)
