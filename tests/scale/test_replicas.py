@@ -1,4 +1,4 @@
-"""Replicas over a server, asked while they, their proxy and the server are killed, and the index is built anew."""
+"""Replicas asked while they, their proxy and the server under them are killed, and while the index is built anew."""
 
 import asyncio
 import json
@@ -162,7 +162,7 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
         yield server
 
 
-def test_a_killed_replica_or_proxy_loses_no_question(postgres: PostgresServer) -> None:
+def test_replicas_over_postgresql_by_serve_run(postgres: PostgresServer) -> None:
     place = postgres.address("killed")
     build_index(place, DATA.passages.values(), load_embeddings("embedded"))
     right = answers_of(place)
@@ -221,44 +221,46 @@ def test_a_killed_replica_or_proxy_loses_no_question(postgres: PostgresServer) -
                 f"{replicas.url}/search", json={"question": QUESTIONS[0]}, headers={b"Authorization": wrong}
             )
             assert refused.status_code == 401
+        follow(postgres, place, replicas)
 
 
-@pytest.mark.parametrize(("name", "serve_run"), [("postgres", True), ("milvus", False)])
-def test_a_lost_server_is_told_and_a_new_index_followed_by_the_same_replicas(
-    name: str, serve_run: bool, request: pytest.FixtureRequest
-) -> None:
-    server: PostgresServer | MilvusServer = request.getfixturevalue(name)
-    place = server.address("followed")
+def test_replicas_over_milvus_of_a_python_program(milvus: MilvusServer) -> None:
+    place = milvus.address("followed")
     build_index(place, DATA.passages.values(), load_embeddings("embedded"))
-    right, question = answers_of(place), QUESTIONS[0]
-    with replicas_over(place, serve_run=serve_run) as replicas:
-        before = replicas.pids()
-        assert asked_in_a_chain(replicas.retriever, question) == [DATA.passages[right[question][0]].page_content] * 2
+    with replicas_over(place, serve_run=False) as replicas:
+        follow(milvus, place, replicas)
 
-        server.kill()
-        hurried = replicas.retriever.model_copy(update={"deadline": 8.0})
-        with pytest.raises(ConnectionError, match="status 503, The index is not to be had just now"):
-            hurried.invoke(question)
-        assert httpx.get(f"{replicas.url}/health", timeout=SECONDS).status_code == 503
-        server.start()
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            found = list(pool.map(replicas.retriever.invoke, QUESTIONS))
-        assert [ids(documents) for documents in found] == [right[question] for question in QUESTIONS]
 
-        newer = list(DATA.passages.values())[::2]
-        build_index(place, newer, load_embeddings("embedded"), replace=True)
-        wanted = answers_of(place)
-        assert wanted != right
-        wait_for(lambda: ids(replicas.retriever.invoke(question)) == wanted[question], seconds=5)
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            found = list(pool.map(replicas.retriever.invoke, QUESTIONS))
-        assert [ids(documents) for documents in found] == list(wanted.values())
+def follow(server: PostgresServer | MilvusServer, place: str, replicas: Replicas) -> None:
+    """See that replicas tell of a lost server, go on when it is there again, and follow an index that is replaced."""
+    right, question, before = answers_of(place), QUESTIONS[0], replicas.pids()
+    assert asked_in_a_chain(replicas.retriever, question) == [DATA.passages[right[question][0]].page_content] * 2
 
-        open_index(place).add([Document(page_content="해오름 7호는 2031년 5월 2일 고흥에서 발사됐다.")])
-        wait_for(
-            lambda: "해오름" in replicas.retriever.invoke("해오름 7호는 언제 발사됐나?")[0].page_content, seconds=5
-        )
-        assert replicas.pids() == before
+    server.kill()
+    hurried = replicas.retriever.model_copy(update={"deadline": 8.0})
+    with pytest.raises(ConnectionError, match="status 503, The index is not to be had just now"):
+        hurried.invoke(question)
+    assert httpx.get(f"{replicas.url}/health", timeout=SECONDS).status_code == 503
+    server.start()
+    assert_found(replicas, right)
+
+    build_index(place, list(DATA.passages.values())[::2], load_embeddings("embedded"), replace=True)
+    newer = answers_of(place)
+    assert newer != right
+    wait_for(lambda: ids(replicas.retriever.invoke(question)) == newer[question], seconds=10)
+    assert_found(replicas, newer)
+
+    open_index(place).add([Document(page_content="해오름 7호는 2031년 5월 2일 고흥에서 발사됐다.")])
+    launched = "해오름 7호는 언제 발사됐나?"
+    wait_for(lambda: "해오름" in replicas.retriever.invoke(launched)[0].page_content, seconds=10)
+    assert replicas.pids() == before
+
+
+def assert_found(replicas: Replicas, right: dict[str, list[str]]) -> None:
+    """See that many clients at once find what they should."""
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        found = pool.map(replicas.retriever.invoke, right)
+        assert {question: ids(documents) for question, documents in zip(right, found, strict=True)} == right
 
 
 def asked_in_a_chain(retriever: ReplicaRetriever, question: str) -> list[str]:
