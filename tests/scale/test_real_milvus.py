@@ -63,7 +63,7 @@ class TestRealMilvus(IndexContract):
         with pytest.raises(ValueError, match=r"Milvus 2\.3\.5, which has no BM25"):
             index.snapshot.lexical.search(questions[0], 10)
 
-    def test_what_each_unit_of_a_question_adds_sums_up_to_the_score(self, index: Index) -> None:
+    def test_what_each_unit_of_a_question_adds_sums_up_to_the_score(self, index: Index, questions: list[str]) -> None:
         """There are no words to score."""
 
     def test_nothing_is_found_among_nothing(self, index: Index) -> None:
