@@ -111,6 +111,8 @@ def test_diverse_results_can_be_had_of_texts_with_the_zero_vector() -> None:
     store = _store({"a": [1, 0, 0, 0], "nothing": [0, 0, 0, 0], "a2": [1, 0, 0, 0]})
     found = store.max_marginal_relevance_search_by_vector([1, 0, 0, 0], k=2, lambda_mult=0.4)
     assert [document.id for document in found] == ["a", "nothing"]
+    nearest = store.max_marginal_relevance_search_by_vector([1, 0, 0, 0], k=3, lambda_mult=1.0)
+    assert len({document.id for document in nearest}) == 3
     assert len(store.max_marginal_relevance_search_by_vector([0, 0, 0, 0], k=5)) == 3
 
 

@@ -1,11 +1,16 @@
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from numpy.typing import NDArray
 
 from rag_app.check import check_index
 from rag_app.documents import make_document
 from rag_app.index import build_index
+from rag_app.lexical import LexicalHit
 from rag_app.stores.address import Address
 from rag_app.stores.server import Row
 from tests.in_memory_server import Server, Store, memory_server
@@ -77,6 +82,32 @@ def test_words_that_find_nothing_are_found(rows: dict[str, Row]) -> None:
     [problem] = check_index(PLACE)
     assert problem.startswith("1 passages are not found by their own words")
     assert id_ in problem
+
+
+def test_a_passage_that_only_its_id_finds_is_found(rows: dict[str, Row], monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = str(NEWS[2].id)
+
+    class Losing(Store):
+        def search_units(self, terms: Any, k: int, *, ids: Any = None) -> list[LexicalHit]:
+            return [hit for hit in super().search_units(terms, k, ids=ids) if ids is not None or hit.id != lost]
+
+    monkeypatch.setattr("tests.in_memory_server.Store", Losing)
+    [problem] = check_index(PLACE)
+    assert problem.startswith("1 passages are not found by their own words")
+    assert lost in problem
+
+
+def test_a_missing_vector_is_found(rows: dict[str, Row], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lacking(Store):
+        def vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
+            if NEWS[1].id in ids:
+                raise KeyError(NEWS[1].id)
+            return super().vectors(ids)
+
+    monkeypatch.setattr("tests.in_memory_server.Store", Lacking)
+    [problem] = check_index(PLACE)
+    assert "has no vector" in problem
+    assert str(NEWS[1].id) in problem
 
 
 def test_what_this_version_did_not_make_is_told(memory_server: Server, rows: dict[str, Row]) -> None:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Barrier
@@ -250,6 +251,32 @@ def test_refresh_tells_whether_there_is_more_or_less() -> None:
     first.add([BANK])
     assert second.refresh()
     assert second.snapshot.manifest["documents"] == 3
+
+
+def test_a_refresh_forgets_what_a_store_keeps_only_where_there_is_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = _build(), open_index(PLACE, EMBEDDINGS)
+    forgotten = []
+    monkeypatch.setattr(second.snapshot.store, "forget", lambda: forgotten.append("forgotten"))
+    second.refresh()
+    assert not forgotten
+    first.add([BANK])
+    second.refresh()
+    assert forgotten
+
+
+def test_another_analysis_is_refused(memory_server: Server) -> None:
+    index = _build()
+    table = memory_server.tables["news"]
+    table.manifest = json.dumps({**json.loads(table.manifest), "analysis": "of another version"})
+    for work in (lambda: open_index(PLACE, EMBEDDINGS), lambda: open_index(PLACE), index.refresh):
+        with pytest.raises(ValueError, match=r"another analysis .*--index memory://here/news --replace"):
+            work()
+
+
+def test_of_documents_that_are_added_under_one_id_the_last_is_kept() -> None:
+    store = _build().snapshot.store
+    store.add_documents([Document("먼저", id="a"), Document("다른 글", id="b"), Document("나중", id="a")])
+    assert [document.page_content for document in store.get_by_ids(["a", "b"])] == ["나중", "다른 글"]
 
 
 def test_a_model_by_another_name_is_refused() -> None:
