@@ -1,3 +1,4 @@
+import argparse
 import json
 import re
 import shlex
@@ -10,13 +11,22 @@ from eval.hit_rate import main as hit_rate
 from rag_app import build_index, load_embeddings
 from rag_app.cli import main
 from rag_app.data import sample_documents
+from rag_app.stores.address import Address
 
 ROOT = Path(__file__).parents[1]
 
 
+def _examples(name: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
 def _example(name: str) -> str:
-    [code] = re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    return str(code)
+    [code] = _examples(name)
+    return code
+
+
+def _commands(name: str) -> list[str]:
+    return re.findall(r"^rag-app ([^#\n]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_the_example_runs_as_written(
@@ -61,11 +71,32 @@ def test_the_commands_run_as_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "more.jsonl").write_text('{"text": "바다에 고래가 나타났다."}', encoding="utf-8")
-    commands = re.findall(r"^rag-app ([^#\n]+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+    commands = [command for command in _commands(name) if "://" not in command]
     assert [command.split()[0] for command in commands] == ["index", "add", "search", "ask", "check"]
     for command in commands:
         assert main(shlex.split(command)) == 0
     assert "3월 8일 새벽 완전히 열렸으며" in capsys.readouterr().out.split("[1]")[0].splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md", "docs/servers.md"])
+def test_commands_for_servers_are_understood(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = []
+
+    def understood(options: argparse.Namespace, say: object) -> int:
+        places.append(options.index)
+        return 0
+
+    monkeypatch.setattr("rag_app.cli._run", understood)
+    for command in _commands(name):
+        assert main(shlex.split(command)) == 0
+    assert any(isinstance(place, Address) for place in places)
+
+
+def test_what_the_examples_for_servers_import_is_there() -> None:
+    examples = _examples("docs/servers.md")
+    imports = [line for example in examples for line in example.splitlines() if line.startswith("from ")]
+    assert len(imports) == len(examples)
+    exec("\n".join(imports), {})
 
 
 def test_both_languages_show_the_same_example() -> None:
@@ -78,7 +109,7 @@ def test_both_languages_show_the_same_example() -> None:
         *("README.md", "README.ko.md", "docs/chat.md", "docs/chat.ko.md"),
         *("docs/finetuning.md", "docs/evaluation.md", "docs/retrieval.md"),
         *("docs/reliability.md", "docs/security.md", "docs/operations.md", "SECURITY.md", "CHANGELOG.md"),
-        "docs/scale.md",
+        *("docs/scale.md", "docs/servers.md"),
     ],
 )
 def test_links_and_make_targets_exist(name: str) -> None:
