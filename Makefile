@@ -6,6 +6,7 @@ PORT ?= 8501
 ODQA ?= ../shared/data/odqa_ko
 # Each worker has one thread: several of them keep the cores busy.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
+SCALE := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/scale
 BENCH := $(BIN)/python -m eval.hit_rate --protocol both --overwrite \
 	--robustness lexical,base,hybrid,hybrid+rerank --scaling lexical,base,hybrid
 
@@ -36,10 +37,11 @@ test-browser: install ## use the page as a person does, in Chromium; pictures in
 	$(PYTEST) --dist loadfile tests/browser
 
 test-scale: install ## index, search and train on servers, clusters and processes that are started for it
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/scale
+	$(SCALE)
 
 torture: install ## try as often as docs/reliability.md promises, and write down there what came out
 	$(PYTEST) --dist worksteal --torture -m 'promise or fault' --reliability=docs/reliability.md
+	$(SCALE) --torture
 
 lint: install ## ruff, formatting, mypy --strict, import-linter
 	$(BIN)/ruff check .
