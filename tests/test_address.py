@@ -84,6 +84,7 @@ def test_the_setting_is_either(monkeypatch: pytest.MonkeyPatch) -> None:
         ("쌀 수확량은? 그리고 me@host", "쌀 수확량은? 그리고 me@host"),
         ("postgresql://me:pass word@host/db/news", "postgresql://host/db/news"),
         ("postgresql:/me:password@host/db/news", "postgresql:/host/db/news"),
+        ("mine=postgresql:me:password@host/db/news?x=y", "mine=postgresql:host/db/news"),
     ],
 )
 def test_login_and_options_are_taken_out_of_texts(text: str, shown: str) -> None:

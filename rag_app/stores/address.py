@@ -88,7 +88,8 @@ def index_place(place: str | Path | Address) -> Path | Address:
 
 def without_login(text: str) -> str:
     """Return a text, in which there may be an address, without user, password and options."""
-    return re.sub(r"(:/+)(?:[^\n]*@)?([^\s?]*)(?:\?\S*)?", r"\1\2", text)  # a password can hold spaces
+    scheme = rf"(?:\b(?:{'|'.join(EXAMPLES)}):|:/)/*"  # see `index_place`
+    return re.sub(rf"({scheme})(?:[^\n]*@)?([^\s?]*)(?:\?\S*)?", r"\1\2", text)  # a password can hold spaces
 
 
 def _is_name(name: str) -> bool:
