@@ -86,26 +86,29 @@ class ServerIndex(Index):
         Raises:
             ValueError: It was built with another embedding model.
         """
-        store = self.snapshot.store
-        check_server_manifest(self.path, manifest := store.manifest())
-        check_model(self.path, manifest["model"], describe_model(self.embeddings))
-        before = self.snapshot.manifest
+        store, manifest, before = self.snapshot.store, self._manifest(), self.snapshot.manifest
         self.snapshot = self.snapshot._replace(manifest={**manifest, **count_stored(store)})
         if changed := self.snapshot.manifest != before:
             store.forget()
         return changed
 
+    def _manifest(self) -> dict[str, Any]:
+        """Return that of the index that has the address now, if it is of the model that this one embeds with."""
+        check_server_manifest(self.path, manifest := self.snapshot.store.manifest())
+        check_model(self.path, manifest["model"], describe_model(self.embeddings))
+        return manifest
+
     def add(self, documents: Iterable[Document], *, progress: bool = False) -> Changes:
         """Add documents; those whose text is in the index already are skipped."""
         new = NewArticles(documents)
         with span("index", index=self.path.name):
-            added = write_articles(self.snapshot.store, new, self.snapshot.manifest, progress=progress)
+            added = write_articles(self.snapshot.store, new, self._manifest(), progress=progress)
         self._told("added", added)
         return Changes(added=added, skipped=new.skipped + new.added - added)
 
     def update(self, documents: Iterable[Document], *, progress: bool = False) -> Changes:
         """Bring the index in line with new versions of files: what is new comes, then what they no longer hold goes."""
-        store, manifest = self.snapshot.store, self.snapshot.manifest
+        store, manifest = self.snapshot.store, self._manifest()
         articles, repeated = distinct_articles(documents)
         paths = {article.metadata["path"] for article in articles.values() if "path" in article.metadata}
         stale = {
@@ -163,7 +166,7 @@ def build_server_index(
         write_articles(draft, rest, manifest, again=interrupted, progress=progress)
         if interrupted:
             keep_articles(draft, given)
-        publish_index(draft)
+        publish_index(draft, replace=replace)
     return ServerIndex(address, embeddings)
 
 
@@ -220,14 +223,16 @@ def _check_vacant(address: Address, *, replace: bool) -> None:
         raise FileExistsError(f"{address} holds an index already. Add to it, replace it, or choose another name.")
 
 
-def publish_index(draft: ServerStore) -> None:
+def publish_index(draft: ServerStore, *, replace: bool) -> None:
     """Let what was filled take the place of what has the address.
 
     Raises:
+        FileExistsError: Somebody else's index has come there meanwhile, and ``replace`` was not asked for.
         ValueError: It is empty.
     """
     if not draft.count():
         raise ValueError(_EMPTY)
+    _check_vacant(draft.address, replace=replace)
     draft.publish()
 
 

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -48,6 +49,12 @@ def _content(index: Index) -> list[tuple[str, dict[str, Any], str | None]]:
     return sorted((str(p.id), p.metadata, p.page_content) for p in passages)
 
 
+def _split_at(chars: int, server: Server) -> None:
+    """Let what is written from now on be split otherwise, as another model's window would have it."""
+    table = server.tables[PLACE.name]
+    table.manifest = json.dumps({**json.loads(table.manifest), "passage_chars": chars})
+
+
 def _stop_at(number: int, error: BaseException) -> Callable[[str], None]:
     """Return what fails at the given write, counted from 1."""
     left = [number]
@@ -90,6 +97,36 @@ def test_an_index_that_is_there_is_only_replaced_on_request() -> None:
     with pytest.raises(FileExistsError, match="memory://here/news holds an index already"):
         _build([BANK])
     assert _build([BANK], replace=True).document_ids() == {BANK.id}
+
+
+def test_an_index_that_comes_there_during_a_build_is_only_replaced_on_request(memory_server: Server) -> None:
+    def build_another(call: str) -> None:
+        if call == "upsert":
+            memory_server.fail = lambda call: None
+            _build([BANK], replace=True, passage_chars=1000)
+
+    for replace in (False, True):
+        memory_server.fail = build_another
+        with nullcontext() if replace else pytest.raises(FileExistsError, match="Add to it, replace it"):
+            _build(replace=replace)
+        assert open_index(PLACE, EMBEDDINGS).document_ids() == {p.id for p in ([RICE, SHIP] if replace else [BANK])}
+        memory_server.tables.clear()
+
+
+def test_an_open_index_writes_no_vectors_of_its_model_into_one_of_another(memory_server: Server) -> None:
+    index, other = _build([RICE]), DeterministicFakeEmbedding(size=EMBEDDINGS.size + 1)
+    build_index(PLACE, [SHIP], other, replace=True)
+    for write in (index.add, index.update):
+        with pytest.raises(ValueError, match="built with"):
+            write([BANK])
+    assert open_index(PLACE, other).document_ids() == {SHIP.metadata["doc_id"]}
+
+
+def test_an_open_index_writes_as_the_one_that_has_taken_its_place_is_split() -> None:
+    index = _build([RICE], passage_chars=1200)
+    _build([SHIP], passage_chars=100, replace=True)
+    index.add([LONG])
+    assert len(index.passages(LONG.metadata["doc_id"])) == len(_build([LONG], passage_chars=100, replace=True))
 
 
 def test_nothing_is_begun_for_no_document(memory_server: Server) -> None:
@@ -170,20 +207,19 @@ def test_an_interrupted_add_is_completed(memory_server: Server) -> None:
 
 
 def test_adding_what_is_there_under_another_title_changes_nothing_however_it_would_be_split(
-    monkeypatch: pytest.MonkeyPatch,
+    memory_server: Server,
 ) -> None:
     index = _build([LONG, RICE])
     before = _content(index)
-    manifest = {**index.snapshot.manifest, "passage_chars": 700}
-    index.snapshot = index.snapshot._replace(manifest=manifest)
+    _split_at(700, memory_server)
     assert index.add([LONG]) == Changes(skipped=1)
     assert _content(index) == before
 
 
-def test_an_update_that_splits_otherwise_leaves_nothing_of_before() -> None:
-    index = _build([LONG, RICE])
-    for chars in (700, 100_000, 1200):
-        index.snapshot = index.snapshot._replace(manifest={**index.snapshot.manifest, "passage_chars": chars})
+def test_an_update_that_splits_otherwise_leaves_nothing_of_before(memory_server: Server) -> None:
+    for before, chars in ((1200, 700), (700, 100_000), (100_000, 1200)):
+        index = _build([LONG, RICE], replace=True, passage_chars=before)
+        _split_at(chars, memory_server)
         assert index.update([LONG, RICE]) == Changes(added=1, skipped=1, removed=1)
         assert _content(index) == _content(_build([LONG, RICE], replace=True, passage_chars=chars))
 

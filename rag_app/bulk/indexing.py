@@ -151,7 +151,7 @@ def index_in_bulk(
         if interrupted and not _holds_given(draft, files, columns, reports):
             notes.remove()  # it has articles for done that another job deleted
             reports = write(again=True)
-    publish_index(draft)
+    publish_index(draft, replace=replace)
     notes.remove()
     return _result(server_store(place), 0, reports)
 

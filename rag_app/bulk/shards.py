@@ -201,7 +201,7 @@ def publish_import(shards: Shards, address: str | Address) -> None:
         ids = _some_ids(shards, name)
         if (there := draft.copies(ids)) != len(ids):
             raise _not_once(draft, f"of {len(ids)} passages of {name} it has {there}")
-    publish_index(draft)
+    publish_index(draft, replace=True)
 
 
 class PieceWriter:
