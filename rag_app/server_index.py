@@ -53,8 +53,8 @@ class ServerIndex(Index):
       An article of which there is any passage has its first passage, so it is listed, counted, updated and deleted.
     - An update writes what is new before it deletes what is old: whoever searches meanwhile may find both, never
       neither.
-    - Searches see what is written at once, also by others; `refresh` brings up to date what is kept here: the counts,
-      and the values of metadata where the store remembers them.
+    - Searches see at once what this process wrote; what others wrote at once or a moment later, as the store says.
+      `refresh` brings up to date what is kept here: the counts, and the values of metadata where the store keeps them.
     """
 
     path: Address

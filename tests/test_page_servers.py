@@ -282,6 +282,7 @@ def test_a_server_lost_in_the_middle_of_a_view_leaves_no_half_of_it(news: Server
     [
         (TimeoutError("late"), "제때 답하지 않았습니다"),
         (PermissionError("no"), "요청을 거절했습니다"),
+        (OSError("memory://here/news refuses: too many requests"), "요청을 처리하지 못했습니다"),
         (ValueError("was not made by this version"), "was not made by this version"),
     ],
 )

@@ -119,3 +119,18 @@ def test_what_this_version_did_not_make_is_told(memory_server: Server, rows: dic
 def test_where_there_is_none_is_an_error(memory_server: Server) -> None:
     with pytest.raises(FileNotFoundError, match="memory://here/news"):
         check_index(PLACE)
+
+
+def test_where_no_words_can_be_searched_nothing_is_wrong_and_it_is_said(
+    rows: dict[str, Row], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Wordless(Store):
+        has_words = False
+
+        def search_units(self, *args: Any, **kwargs: Any) -> list[LexicalHit]:
+            raise ValueError("It has no BM25.")
+
+    monkeypatch.setattr("tests.in_memory_server.Store", Wordless)
+    assert rows
+    assert check_index(PLACE) == []
+    assert "memory://here/news was not checked by words" in caplog.text

@@ -106,6 +106,13 @@ SERVER_REMEDIES: tuple[tuple[type[Exception], Remedy], ...] = (
             "The index “{}” is not on its server any more. Try again.",
         ),
     ),
+    (
+        OSError,
+        Remedy(
+            "색인 ‘{}’의 서버가 요청을 처리하지 못했습니다. 서버의 상태와 로그를 확인하세요.",
+            "The server of the index “{}” could not do what it was asked. Check the server and its log.",
+        ),
+    ),
 )
 
 

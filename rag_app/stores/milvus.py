@@ -37,9 +37,9 @@ _DEEPER = 50  # hits of each analysis beyond twice those that are wanted
 _SENT = 16_000_000  # bytes that are written at once, about
 _CONNECTING = 5  # seconds
 _ANSWERING = 120  # seconds for one request
-_YOUNG = 300  # seconds for which what was counted is believed, unless there are many more passages or fewer
+_YOUNG = 300  # seconds for which what others may have changed is kept: values, and how frequent units are
 _COUNTED = 10  # seconds for which the number of passages is believed
-_ALL, _OWN = "Strong", "Session"  # what a read sees for certain: what anybody wrote, or what this process did
+_ALL, _OWN = "Strong", "Session"  # what a read sees at once: what anybody wrote, or what this process did
 _NOT_LOADED = 101
 _GRAPH = {"M": 32, "efConstruction": 200}
 _LEXICAL = (2, 5)  # the first version that has BM25
@@ -53,11 +53,17 @@ class Store(ServerStore):
     where a row may be there already, which Milvus then keeps twice; it embeds what it upserts by itself; it lists no
     ids beside scores and gets no documents by id. Those calls go to the ``MilvusClient`` that it is made of, too.
 
-    **How it is kept.** Each row has ``id``, ``text``, ``metadata`` (JSON, all of which can be filtered by), ``vector``
+    **How it is kept.** Each row has ``id``, ``text``, ``metadata`` (JSON, all of which can be filtered by), ``doc_id``
+    and ``start`` (those of the metadata, in indexed columns, as articles are found and counted by them), ``vector``
     and, for each analysis, a text field with its units and a sparse field that Milvus makes of it. Vectors have length
     1 and are compared by inner product, which is their cosine. ``vectors`` of the manifest: ``"exact"`` compares all
-    (``FLAT``); ``"auto"`` is ``HNSW`` (M 32). A collection has the name of the index and a digest of its manifest; the
-    name of the index itself is an alias, which `publish` moves in one step. Everything is read with strong consistency.
+    (``FLAT``); ``"auto"`` is ``HNSW`` (M 32) on a server, and ``FLAT`` on Milvus Lite, whose ``HNSW`` finds too little
+    under a filter that few passages pass. A collection has the name of the index and a digest of its manifest; the name
+    of the index itself is an alias, which `publish` moves in one step.
+
+    **Consistency.** Counts, `known` and `scan`, by which is decided what to write, are ``Strong``: they see whatever
+    anybody wrote before, for which Milvus waits until its next tick of time, 0.2 seconds. Searches and `get_by_ids` are
+    ``Session``: they see at once what this process wrote, and what others wrote once a tick has passed.
 
     **BM25.** Milvus counts for itself: in how many passages a unit stands, how many there are and how long they are.
     Each analysis is a request; what only one of them proposed is scored by the other too, so that a score never depends
@@ -78,7 +84,7 @@ class Store(ServerStore):
         self._collection = ""
         self._client: MilvusClient | None = None
         self._version: tuple[int, ...] = ()
-        self._values: dict[str, tuple[float, int, list[str]]] = {}
+        self._values: dict[str, tuple[float, list[str]]] = {}
         self._total: tuple[float, int] | None = None
         self._frequencies: tuple[float, int, Frequencies] | None = None
         self._lock = Lock()
@@ -101,7 +107,7 @@ class Store(ServerStore):
         """Return what the index was begun with: a JSON object."""
         name, manifest = self._described(self._name)
         if name != self._collection:  # another index has taken the place
-            self._forget()
+            self.forget()
             self._frequencies = None
             self._collection = name
         return manifest
@@ -252,7 +258,7 @@ class Store(ServerStore):
         fields = self._word_fields()
         last = {str(row.passage.id): row for row in rows}  # in one request Milvus would keep both
         self._write([record(row, fields) for row in last.values()])
-        self._forget()
+        self.forget()
 
     def _write(self, records: Sequence[dict[str, Any]]) -> None:
         """Write rows, as many at once as Milvus takes."""
@@ -271,10 +277,15 @@ class Store(ServerStore):
             self._asked("delete", filter='id != ""')
         for some in _pages(ids or []):
             self._asked("delete", filter=among("id", some))
-        self._forget()
+        self.forget()
         return True
 
     # Reading
+
+    @property
+    def has_words(self) -> bool:
+        """Whether words can be searched: by Milvus 2.5 or later."""
+        return bool(self._word_fields())
 
     def count(self, filter: Mapping[str, Any] | None = None) -> int:
         """Return how many passages there are, or how many a filter keeps."""
@@ -304,11 +315,12 @@ class Store(ServerStore):
         """Return the different texts that passages have under a key of their metadata, in order.
 
         Milvus lists none: pages of passages with other texts than those found so far are read until there is no more.
-        Kept for five minutes, or until there are more passages or fewer.
+        What was found is kept until `forget`, as after a write of this store; otherwise for five minutes.
         """
-        known, total = self._values.get(key), self.count()
-        if known and monotonic() - known[0] < _YOUNG and known[1] == total:
-            return known[2]
+        kept = self._values  # another one once something was written meanwhile
+        known = kept.get(key)
+        if known and monotonic() - known[0] < _YOUNG:
+            return known[1]
         field, last, found = f"metadata[{literal(key)}]", "", set[str]()
         while True:
             unseen = none_of(field, sorted(found)[:_NAMED])
@@ -317,8 +329,8 @@ class Store(ServerStore):
             for row in rows:
                 found |= texts_of(metadata_of(row).get(key))
             if len(rows) < _PAGE:
-                self._values[key] = monotonic(), total, sorted(found)
-                return sorted(found)
+                kept[key] = monotonic(), sorted(found)
+                return kept[key][1]
             last = rows[-1]["id"]
 
     def vectors(self, ids: Sequence[str]) -> NDArray[np.float32]:
@@ -346,7 +358,7 @@ class Store(ServerStore):
         self, terms: Mapping[tuple[str, str], float], k: int, *, ids: Collection[str] | None = None
     ) -> list[LexicalHit]:
         """Return the k passages with the highest BM25 scores, best first, equal scores by id."""
-        if not self._word_fields():
+        if not self.has_words:
             version = ".".join(map(str, self._version))
             raise ValueError(
                 f"{self.address} is Milvus {version}, which has no BM25. Search by vectors alone (weights lexical 0, "
@@ -430,11 +442,7 @@ class Store(ServerStore):
             yield {field: row[field] for field in fields}
 
     def forget(self) -> None:
-        """Forget what is kept here of the passages; not the frequencies, which a few passages change little."""
-        self._values, self._total = {}, None
-
-    def _forget(self) -> None:
-        """Forget what was counted of the passages, which are others now; how frequent units are changes but slowly."""
+        """Forget what is kept here of the passages; not how frequent units are, which a few passages change little."""
         self._values, self._total = {}, None
 
     def _vectors(self, ids: Sequence[str]) -> dict[str, Any]:
@@ -442,7 +450,7 @@ class Store(ServerStore):
 
     def _kept(self, filter: Filter, ids: Collection[str]) -> list[str]:
         kept, asked = _filtered(_conditions(filter)), (among("id", some) for some in _pages(list(ids)))
-        return [row["id"] for some in asked for row in self._query(all_of([kept, some]), ["id"])]
+        return [row["id"] for some in asked for row in self._query(all_of([kept, some]), ["id"], _OWN)]
 
     def _rows(self, ids: Sequence[str], fields: Sequence[str], level: str = _ALL) -> Iterator[dict[str, Any]]:
         for some in _pages(list(dict.fromkeys(ids))):
@@ -492,7 +500,6 @@ class Store(ServerStore):
 
         Raises:
             OSError: See `rag_app.stores.server.ServerStore`.
-            RuntimeError: The server refuses what it was asked.
         """
         wait, until = 0.1, 0.0
         while True:
@@ -554,7 +561,7 @@ class Store(ServerStore):
             return ConnectionError(
                 f"{self.address} does not answer. Look whether Milvus runs there, and whether the address is right."
             )
-        return RuntimeError(f"{self.address} refuses: {said or error}")
+        return OSError(f"{self.address} refuses: {said or error}")
 
 
 class _NotLoadedError(RuntimeError):

@@ -100,14 +100,15 @@ class ServerDocuments(Mapping[str, Document]):
 class ServerStore(CosineStore):
     """Passages on a server under one name, with their vectors and the units of their words.
 
-    A subclass is one vector database. What is written is there for whoever reads afterwards. Every write can be done
-    again without doing it twice: a passage is kept under its own id. A connection is made when it is first needed, and
-    a store may be used from several threads; a process that forks makes connections of its own, as does a copy that was
-    pickled.
+    A subclass is one vector database. What is written is there for whoever reads afterwards; in other processes than
+    the one that wrote it, searches and `get_by_ids` may take a moment longer to see it than counts, `known` and `scan`,
+    which decide what is written. Every write can be done again without doing it twice: a passage is kept under its own
+    id. A connection is made when it is first needed, and a store may be used from several threads; a process that forks
+    makes connections of its own, as does a copy that was pickled.
 
     Reading and writing raise FileNotFoundError where there is no index of the name, ConnectionError where the server
     does not answer, after trying for some seconds, TimeoutError where it does not answer in time, and PermissionError
-    where it lets nobody in. All of these say what to do.
+    where it lets nobody in. All of these say what to do. What else a server refuses may be another OSError.
 
     Attributes:
         address: Where the index lives.
@@ -213,6 +214,11 @@ class ServerStore(CosineStore):
     def documents(self) -> Mapping[str, Document]:
         """The passages by id, fetched when they are asked for."""
         return ServerDocuments(self)
+
+    @property
+    def has_words(self) -> bool:
+        """Whether words can be searched; otherwise `search_units` is a ValueError."""
+        return True
 
     @property
     def at_once(self) -> int:
