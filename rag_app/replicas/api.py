@@ -97,10 +97,11 @@ def _digest(text: bytes) -> bytes:
 
 def _on_this_machine(request: Request) -> bool:
     """Return whether a program of this machine asks, and not a page in its browser that goes by another name."""
-    return _is_loopback(request.client.host if request.client else "") and _is_loopback(request.url.hostname or "")
+    return is_loopback(request.client.host if request.client else "") and is_loopback(request.url.hostname or "")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host, by its address or as ``localhost``, is this machine."""
     try:
         return host == "localhost" or ip_address(host.strip("[]")).is_loopback
     except ValueError:

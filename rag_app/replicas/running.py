@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from secrets import token_hex
 
+from rag_app.replicas.api import is_loopback
 from rag_app.replicas.app import replicas_of
 from rag_app.replicas.installed_ray import ray, serve
 from rag_app.replicas.options import ReplicaOptions
@@ -42,7 +42,7 @@ def running_replicas(
         ValueError: Others than this machine could ask, and there is no password.
         RuntimeError: The replicas do not start; their log says why.
     """
-    if settings.password is None and not ip_address(host).is_loopback:
+    if settings.password is None and not is_loopback(host):
         raise ValueError(f"{host} is open to other machines, and there is no password. Set RAG_PASSWORD, or 127.0.0.1.")
     alone = not ray.is_initialized()
     if alone:

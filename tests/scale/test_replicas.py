@@ -59,6 +59,19 @@ applications:
 """
 
 
+OPEN = """
+from rag_app.replicas.running import running_replicas
+from rag_app.settings import Settings
+
+for host in ("0.0.0.0", "::", "news.example"):
+    try:
+        with running_replicas(Settings(password=None), host=host):
+            pass
+    except ValueError as error:
+        print(error)
+"""
+
+
 class Replicas:
     """Two of them, of a program of their own, whose processes are remembered."""
 
@@ -160,6 +173,18 @@ def postgres() -> Iterator[PostgresServer]:
 def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
     with milvus_server(tmp_path_factory.mktemp("milvus")) as server:
         yield server
+
+
+def test_replicas_that_others_could_ask_want_a_password() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", OPEN],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+    ).stdout.splitlines()
+    assert len(told) == 3
+    assert all("is open to other machines" in line and "Set RAG_PASSWORD" in line for line in told)
 
 
 def test_replicas_over_postgresql_by_serve_run(postgres: PostgresServer) -> None:
