@@ -51,7 +51,7 @@ class BulkResult(NamedTuple):
     Attributes:
         documents: In the index now.
         passages: Likewise.
-        added: How many documents came into it by this job, since it was begun first.
+        added: How many documents it has more than before this call; all, if the call built it.
         skipped: How many of those read repeat another, or were there already.
         reports: Of every file that was read.
     """
@@ -111,7 +111,7 @@ def index_in_bulk(
     It is the index that `rag_app.index.build_index` makes of the same articles, and nobody sees it before it is
     complete. A job that was stopped, begun again with the same arguments, does only what is missing, and deletes what
     the source does not hold any more. A row that cannot be read costs that row alone; the result says which and why.
-    Of articles with the same text but other metadata, one is kept, whichever comes first.
+    Of articles with the same text but other metadata, one is kept, no matter which.
 
     Args:
         source: Files in jsonl, parquet, csv, tsv or json, a folder of them, the address of one on an object store, or
