@@ -42,6 +42,7 @@ _COUNTED = 10  # seconds for which the number of passages is believed
 _ALL, _OWN = "Strong", "Session"  # what a read sees at once: what anybody wrote, or what this process did
 _NOT_LOADED = 101
 _GRAPH = {"M": 32, "efConstruction": 200}
+_EFFORT = (256, 512)  # ``ef`` at least, and with a filter: of one that keeps a tenth it finds 0.996 instead of 0.99
 _LEXICAL = (2, 5)  # the first version that has BM25
 T = TypeVar("T")
 
@@ -347,7 +348,8 @@ class Store(ServerStore):
             return []
         if ids is None or isinstance(ids, Scope):
             where = all_of([_filtered(_conditions(filter)), _filtered(ids.filter) if isinstance(ids, Scope) else ""])
-            search = {"metric_type": "IP", "params": {"ef": max(2 * min(k, _MOST), 256)}}
+            effort = max(2 * min(k, _MOST), _EFFORT[bool(where)])
+            search = {"metric_type": "IP", "params": {"ef": effort}}
             hits = self._search("vector", query.tolist(), k, where, search)
         else:
             known = self._vectors(list(ids) if filter is None else self._kept(filter, ids))
