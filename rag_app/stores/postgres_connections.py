@@ -68,10 +68,16 @@ class Connections:
             work: Can be done twice: the connection may be lost after it was committed.
         """
         deadline, pause = monotonic() + self.patience, 0.05
+        looked = False
         while True:
             try:
                 with self._connection() as connection, connection.transaction():
                     return work(connection)
+            except psycopg.errors.UndefinedTable as error:
+                if looked:
+                    raise told(self._address, error) from None
+                looked = True  # a search that names a table just when another index takes its place finds neither
+                continue
             except psycopg.Error as error:
                 if not passes(error) or monotonic() + pause > deadline:
                     raise told(self._address, error) from None

@@ -7,11 +7,12 @@ import psycopg
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import DeterministicFakeEmbedding
+from psycopg import errors
 
 from rag_app.cli import FAILED, main
 from rag_app.stores.address import Address
 from rag_app.stores.postgres import Store
-from rag_app.stores.postgres_connections import Connections
+from rag_app.stores.postgres_connections import Connection, Connections
 from rag_app.stores.postgres_errors import passes, told
 from tests.postgres_server import USER, PostgresServer, postgres_server
 
@@ -177,6 +178,23 @@ def test_a_write_that_waits_too_long_is_told_and_changes_nothing(server: Postgre
     hurried.upsert(rows)
     assert (len(hurried), hurried.known(["a"])) == (1, {"a"})
     hurried.drop()
+
+
+def test_a_table_that_is_missing_just_while_another_index_takes_its_place_is_asked_for_again(
+    server: PostgresServer,
+) -> None:
+    missing = [errors.UndefinedTable("relation does not exist")]
+
+    def work(connection: Connection) -> str:
+        if missing:
+            raise missing.pop()
+        return "found"
+
+    do = Connections(Address.parse(server.address("news")))
+    assert do(work) == "found"
+    missing += [errors.UndefinedTable("relation does not exist")] * 2
+    with pytest.raises(FileNotFoundError, match="Build it"):
+        do(work)
 
 
 def test_an_address_may_say_for_how_long_to_wait_when_it_builds(server: PostgresServer) -> None:
