@@ -101,7 +101,9 @@ def test_a_collection_of_others_is_left_alone(server: MilvusServer) -> None:
             use()
 
 
-def test_writing_again_keeps_one_and_threads_may_write_at_once(server: MilvusServer) -> None:
+def test_writing_again_keeps_one_and_threads_may_write_at_once(
+    server: MilvusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = _store(server, "twice")
     store.begin(_manifest()).publish()
     threads = [Thread(target=_write, args=(store, "하나", f"{n}번")) for n in range(4)]
@@ -114,6 +116,11 @@ def test_writing_again_keeps_one_and_threads_may_write_at_once(server: MilvusSer
     _write(store, "두 번", "두 번")
     assert store.copies(["두 번"]) == 1
     assert store.count() == 6
+    asked = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_asked", lambda _, call, data: asked.append((call, [row["id"] for row in data])))
+        _write(store, "세 번", "세 번")
+    assert asked == [("upsert", ["세 번"])]  # Lite keeps one whatever is asked, a server would keep both
     assert store.delete() is True
     assert store.count() == 0
 
@@ -200,6 +207,7 @@ def test_how_frequent_units_are_is_read_again_when_there_is_a_tenth_more(
     monkeypatch.setattr(Store, "_sampled", noted)
     _write(store, "하나", *(f"{n}번" for n in range(19)))
     first = search()
+    assert store._upper_bound({("bigrams", "^하"): 1.0}) == pytest.approx(2.2 * log(1 + 19.5 / 1.5))
     _write(store, "더")
     assert search() == pytest.approx(first, abs=0.05)
     assert read == 1

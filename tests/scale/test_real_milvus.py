@@ -118,6 +118,14 @@ def test_what_is_written_is_read_at_once(server: RealMilvus, monkeypatch: pytest
             elsewhere.undo()
 
 
+def test_a_passage_is_kept_once_however_often_it_is_written(server: RealMilvus) -> None:
+    store = _store(server)
+    rows = store.rows([Document(id="하나", page_content="하나")], _vectors(1))
+    store.upsert([*rows, *rows])
+    store.upsert(rows)
+    assert store.copies(["하나"]) == store.count() == len(list(store.scan())) == 1
+
+
 def test_others_search_what_is_written_within_a_moment(server: RealMilvus, monkeypatch: pytest.MonkeyPatch) -> None:
     store, vectors, waited = _store(server), _vectors(10), []
     for n, vector in enumerate(vectors):
