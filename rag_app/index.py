@@ -76,7 +76,7 @@ def build_index(
         passage_chars: Longer documents are split on sentences into passages of at most this many characters, and
             shorter where one of our own embedding models would not read a passage to its end.
         vectors: How vectors are searched. ``"exact"`` compares all; ``"ivf"`` those of the nearest of about
-            ``4 * sqrt(n)`` lists, as many lists as it takes to find 0.98 of the ten nearest to sampled questions;
+            ``4 * sqrt(n)`` lists, as many lists as it takes to find 0.99 of the ten nearest to sampled questions;
             ``"rabitq"`` likewise by one bit for each dimension, then compares the best exactly. ``"auto"`` is the first
             up to 100,000 passages, the second up to 3,000,000, the third beyond. The manifest says which it is, with
             the recall that was measured; a growing index changes over by itself. A vector database takes ``"exact"``,
