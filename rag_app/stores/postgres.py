@@ -470,12 +470,11 @@ class Store(ServerStore):
         def search(connection: Connection) -> list[tuple[str, float]]:
             if (ids is None or isinstance(ids, Scope)) and (wide := self._width(connection, k, keeps)):
                 connection.execute(f"SET LOCAL hnsw.ef_search = {wide}")
-                connection.execute("SET LOCAL hnsw.iterative_scan = strict_order")
                 connection.execute("SET LOCAL enable_seqscan = off")  # it is taken for cheaper, and is not
                 connection.execute("SET LOCAL enable_bitmapscan = off")
                 found = self._rows(connection, with_index, [query, *keeps.parameters, k, k], keeps)
                 if len(found) == k:
-                    return found  # else the index gave up on a filter
+                    return found  # else a filter kept too few of the nearest
                 connection.execute("SET LOCAL enable_seqscan = on")
                 connection.execute("SET LOCAL enable_bitmapscan = on")
             return self._rows(connection, exact, [query, *keeps.parameters, k], keeps)

@@ -186,12 +186,17 @@ def test_searches_hand_a_filter_on(store: Store, form: str) -> None:
     assert {hit.id for hit in words(store, "누리호")} == {"far", "p0", "p5"}
 
 
-def test_equal_cosines_are_put_in_order_by_id(store: Store) -> None:
-    fill(store, [Document("같은 글", id=id_) for id_ in ("나", "b", "B", "가")])
-    assert [id_ for id_, _ in store.search_vector(store.embeddings.embed_query("글"), 3)] == ["B", "b", "가"]
+@pytest.mark.parametrize("form", ["exact", "auto"])
+def test_equal_cosines_are_put_in_order_by_id(store: Store, form: str) -> None:
+    fill(store, [Document("다른 글", id="-")], form)
+    for some in (("나", "b"), ("B", "가"), (*"zyx",)):  # one write puts its own in order
+        documents = [Document("같은 글", id=id_) for id_ in some]
+        store.add_vectors(documents, store.embeddings.embed_documents(["같은 글"] * len(some)))
+    found = store.search_vector(store.embeddings.embed_query("같은 글"), 6)
+    assert [id_ for id_, _ in found] == ["B", "b", "x", "y", "z", "가"]
 
 
-def _plans(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def recorded_plans(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that gets the plan of each comparison of vectors from now on."""
     plans: list[str] = []
     execute = Store._execute
@@ -230,7 +235,7 @@ def test_the_index_finds_what_a_comparison_finds(store: Store, monkeypatch: pyte
             assert len(found) == 10
             hits += len({f"{n:04}" for n in nearest} & {id_ for id_, _ in found})
         assert hits >= 0.98 * 500
-    plans = _plans(store, monkeypatch)
+    plans = recorded_plans(monkeypatch)
     for k in (1, 10, 30, 100, 200, 1000):
         assert len({id_ for id_, _ in store.search_vector(vectors[0], k)}) == k
     assert ["Index Scan using nearest" in plan for plan in plans] == [True] * 6
@@ -242,6 +247,23 @@ def test_the_index_finds_what_a_comparison_finds(store: Store, monkeypatch: pyte
     few = [f"{n:04}" for n in range(0, 2000, 20)]
     assert {id_ for id_, _ in store.search_vector(vectors[0], 100, ids=few)} == set(few)
     assert [id_ for id_, _ in store.search_vector(vectors[0], 3, filter={"third": 0}, ids=["0001", "0003"])] == ["0003"]
+
+
+def test_what_a_filter_keeps_far_from_a_question_is_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where too few of the nearest are kept, all are compared; an index that goes on does not find the nearest."""
+    rng = np.random.default_rng(5)
+    near, far = (centre + 0.1 * rng.normal(size=(500, 16)) for centre in np.eye(16)[:2])
+    store = Store(store.address, DeterministicFakeEmbedding(size=16))
+    fill(store, passages()[:1], "auto")
+    for name, some in (("near", near), ("far", far)):
+        store.add_vectors([Document("글", id=f"{name}{n}", metadata={"part": name}) for n in range(500)], some)
+    plans = recorded_plans(monkeypatch)
+    for name, some, uses in (("near", near, [True]), ("far", far, [True, False])):
+        nearest = np.argsort(-(some / np.linalg.norm(some, axis=1, keepdims=True))[:, 0])[:10]
+        found = store.search_vector(np.eye(16)[0], 10, filter={"part": name})
+        assert {id_ for id_, _ in found} == {f"{name}{n}" for n in nearest}
+        assert ["Index Scan using nearest" in plan for plan in plans] == uses
+        plans.clear()
 
 
 def test_what_was_begun_is_unseen_gone_on_with_and_published_in_one_step(store: Store) -> None:
@@ -384,6 +406,26 @@ def test_writers_whose_connections_are_killed_lose_and_double_nothing(store: Sto
     store.upsert(rows)
     assert (len(store), store.count_articles(), {p.id for p in store.scan()}) == (60, 60, set(texts))
     same_scores(store, texts)
+
+
+def test_a_reader_that_is_ended_to_break_a_deadlock_reads_again(store: Store, server: PostgresServer) -> None:
+    """As one who reads in ``state`` and then in ``postings`` may be while another drops them."""
+    fill(store, passages())
+    there = f"host=127.0.0.1 port={server.port} user={USER} dbname=postgres"
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'korean-rag' AND wait_event_type = 'Lock'"
+    with (
+        ThreadPoolExecutor(1) as pool,
+        psycopg.connect(there) as dropping,
+        psycopg.connect(there, autocommit=True) as watching,
+    ):
+        dropping.execute("SET deadlock_timeout = '60s'")  # so that it is the other who is ended
+        dropping.execute("LOCK TABLE news.postings IN ACCESS EXCLUSIVE MODE")
+        asked = pool.submit(words, store, QUESTIONS[0])
+        while watching.execute(waits).fetchone() == (0,):
+            assert not asked.done()
+        dropping.execute("LOCK TABLE news.state IN ACCESS EXCLUSIVE MODE")
+        dropping.rollback()
+        assert asked.result()[0].id == "p0"
 
 
 def test_it_goes_on_after_the_server_was_killed_and_started_again(store: Store, server: PostgresServer) -> None:

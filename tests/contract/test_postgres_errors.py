@@ -1,7 +1,9 @@
 """What goes wrong at a PostgreSQL server: told in one line, with what to do, of a type that the programs show."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -25,10 +27,12 @@ host all rejected 127.0.0.1/32 reject
 """
 
 
+def there(server: PostgresServer, database: str = "postgres") -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": server.port, "user": USER, "dbname": database}
+
+
 def sql(server: PostgresServer, *statements: str, database: str = "postgres") -> None:
-    with psycopg.connect(
-        host="127.0.0.1", port=server.port, user=USER, dbname=database, autocommit=True
-    ) as administrator:
+    with psycopg.connect(**there(server, database), autocommit=True) as administrator:
         for statement in statements:
             administrator.execute(statement)
 
@@ -170,7 +174,8 @@ def test_a_write_that_waits_too_long_is_told_and_changes_nothing(server: Postgre
     store(server).begin(MANIFEST).publish()
     hurried = store(server, "?timeout=0.2")
     rows = hurried.rows([Document("글", id="a")], [[1.0] * 8])
-    with psycopg.connect(host="127.0.0.1", port=server.port, user=USER, dbname="postgres") as blocking:
+    with psycopg.connect(**there(server)) as blocking:
+        blocking.execute("SET idle_in_transaction_session_timeout = '10s'")  # to fail, and not to wait for ever
         blocking.execute("LOCK TABLE news.postings IN EXCLUSIVE MODE")
         with pytest.raises(TimeoutError, match="timeout=300"):
             hurried.upsert(rows)
@@ -178,6 +183,21 @@ def test_a_write_that_waits_too_long_is_told_and_changes_nothing(server: Postgre
     hurried.upsert(rows)
     assert (len(hurried), hurried.known(["a"])) == (1, {"a"})
     hurried.drop()
+
+
+def test_an_index_may_take_longer_to_build_than_a_statement(server: PostgresServer) -> None:
+    draft = store(server, "?timeout=0.2").begin({**MANIFEST, "vectors": "auto"})
+    waiting = "SELECT now() - query_start > '0.5 s' FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%nearest%'"
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(**there(server)) as blocking:
+        blocking.execute(f'LOCK TABLE "{draft._schema}".passages IN ROW EXCLUSIVE MODE')
+        published = pool.submit(draft.publish)
+        with psycopg.connect(**there(server), autocommit=True) as watching:
+            while not published.done() and watching.execute(waiting).fetchone() != (True,):
+                pass
+        blocking.rollback()
+        published.result()
+    assert len(draft) == 0
+    draft.drop()
 
 
 def test_a_table_that_is_missing_just_while_another_index_takes_its_place_is_asked_for_again(

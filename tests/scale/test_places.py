@@ -26,6 +26,7 @@ from rag_app.news import NewsSense
 from rag_app.retrieval import HybridRetriever
 from rag_app.stores.address import Address
 from tests.contract.test_index_places import Place, open_place
+from tests.contract.test_postgres import recorded_plans
 
 SERVERS = ("postgresql", "milvus")
 WAYS = {"dense": (0.0, 1.0), "lexical": (1.0, 0.0), "hybrid": (0.9, 0.1)}
@@ -53,25 +54,38 @@ class Signs(Embeddings):
         return load_embeddings().embed_query(text)
 
 
-class Clusters(Embeddings):
-    """Passages in 200 clusters, by the number that their text is; questions near to them."""
+class Blurred(Embeddings):
+    """Passages, and questions that are drawn like them, in 200 clusters, by the number that their text begins with.
 
-    def __init__(self) -> None:
+    Args:
+        spread: How far they lie from the middle of their cluster. At 2, clusters help a search; at 3 hardly, and an
+            HNSW index that looks at 80 passages finds 83% of the ten nearest.
+    """
+
+    def __init__(self, spread: float) -> None:
         rng = np.random.default_rng(8)
         centres = rng.normal(size=(200, 256))
-        self.passages = _near(centres, _PASSAGES, rng)
-        self.questions = _near(centres, 200, rng)
+        self.passages, self.questions = (_near(centres, count, spread, rng) for count in (_PASSAGES, 2 * _PASSAGES))
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        found: list[list[float]] = self.passages[[int(text.split()[0]) for text in texts]].tolist()
-        return found
+        return [self.passages[_number(text)].tolist() for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
-        return [0.0] * 256  # only asked for its length
+        found: list[float] = self.questions[_number(text)].tolist()
+        return found
+
+    def asked(self) -> NDArray[np.float64]:
+        """Return questions that no text of a passage is embedded as: by those, an index may have been tuned."""
+        return self.questions[-200:]
 
 
-def _near(centres: NDArray[np.float64], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    vectors = centres[rng.integers(len(centres), size=count)] + 0.8 * rng.normal(size=(count, centres.shape[1]))
+def _number(text: str) -> int:
+    first, *_ = text.split()
+    return int(first) if first.isdecimal() else 0
+
+
+def _near(centres: NDArray[np.float64], count: int, spread: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    vectors = centres[rng.integers(len(centres), size=count)] + spread * rng.normal(size=(count, centres.shape[1]))
     unit: NDArray[np.float64] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
 
@@ -153,26 +167,32 @@ def _agreement(
     return Agreement(placed / count, sum(len(set(mine) & set(others)) for mine, others in pairs) / count)
 
 
-def test_indexes_find_98_of_100_of_the_nearest(server: Place) -> None:
-    _find_the_nearest(server.new(), "auto")
+def test_indexes_find_98_of_100_of_the_nearest(server: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL's HNSW; Milvus Lite compares all, and so cannot but pass: see test_real_milvus for Milvus's index."""
+    plans = recorded_plans(monkeypatch)
+    embeddings = Blurred(3)
+    _find_the_nearest(server.new(), "auto", embeddings)
+    if server.scheme == "postgresql":
+        assert len(plans) == len(embeddings.asked())
+        assert all("Index Scan using nearest" in plan for plan in plans)
 
 
-def test_lists_in_a_folder_find_98_of_100_of_the_nearest(tmp_path: Path) -> None:
-    _find_the_nearest(tmp_path / "index", "ivf")
+@pytest.mark.parametrize("spread", [2, 3])
+def test_lists_in_a_folder_find_98_of_100_of_the_nearest(spread: float, tmp_path: Path) -> None:
+    _find_the_nearest(tmp_path / "index", "ivf", Blurred(spread))
 
 
-def _find_the_nearest(place: Path | Address, vectors: str) -> None:
-    embeddings = Clusters()
+def _find_the_nearest(place: Path | Address, vectors: str, embeddings: Blurred) -> None:
     texts = [f"{number} 번째 기사다." for number in range(_PASSAGES)]
     numbers = {document_id(text): number for number, text in enumerate(texts)}
     index = build_index(str(place), map(make_document, texts), embeddings, vectors=vectors)
     assert len(index) == _PASSAGES
-    found = 0
-    for query in embeddings.questions:
+    found, asked = 0, embeddings.asked()
+    for query in asked:
         nearest = np.argsort(-(embeddings.passages @ query))[:BEST].tolist()
         hits = index.snapshot.store.search_vector(query, BEST)
         found += len({numbers[id_] for id_, _ in hits} & set(nearest))
-    recall = found / (BEST * len(embeddings.questions))
+    recall = found / (BEST * len(asked))
     print(f"{place}: recall {recall:.4f}")  # noqa: T201
     assert recall >= 0.98
 
