@@ -49,10 +49,13 @@ class Room:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        problems = []
         for address in self._given:
             try:
                 server_store(address).drop()
-            except OSError as problem:
-                if error is None:
-                    raise
-                error.add_note(f"{address} was not dropped: {problem}")
+            except (OSError, RuntimeError) as problem:
+                problems.append(problem)
+                if error is not None:
+                    error.add_note(f"{address} was not dropped: {problem}")
+        if problems and error is None:
+            raise problems[0]

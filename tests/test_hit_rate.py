@@ -8,16 +8,19 @@ from time import sleep
 from typing import Any
 
 import pytest
+from langchain_core.documents import Document
 
 from eval.asking import AtOnce, ask_at_once, read_journal
 from eval.hit_rate import main
 from eval.measuring import measure_system
 from eval.results import Results, SystemResult
+from eval.room import Room
 from eval.systems import build_indexes
 from rag_app.compressors import RerankingCompressor, load_reranker
 from rag_app.documents import load_documents
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
 from rag_app.index import build_index
+from rag_app.stores.address import Address
 from tests.in_memory_server import Server, memory_server
 
 __all__ = ["memory_server"]
@@ -594,3 +597,31 @@ def test_an_interrupted_benchmark_leaves_nothing_in_the_store(
     assert main(["--data", data, "--store", "memory://here/bench"]) == 130
     assert memory_server.calls[-1] == "drop"
     assert not memory_server.tables
+
+
+def test_an_index_that_cannot_be_dropped_keeps_no_other_and_no_error_from_being_told(memory_server: Server) -> None:
+    def build(room: Room) -> None:
+        for _ in range(3):
+            build_index(room.new(), [Document("쌀 수확량이 줄었다.")], load_embeddings("embedded"))
+        lost = [ConnectionError("It is away.")]
+
+        def fail(call: str) -> None:
+            if call == "drop" and lost:
+                raise lost.pop()
+
+        memory_server.fail = fail
+
+    def fail_in(room: Room) -> None:
+        with room:
+            build(room)
+            raise ZeroDivisionError
+
+    place = Address.parse("memory://here/bench")
+    with pytest.raises(ConnectionError, match="away"), Room(place) as room:
+        build(room)
+    assert list(memory_server.tables) == ["bench_hit_rate_0"]
+    memory_server.tables.clear()
+    with pytest.raises(ZeroDivisionError) as raised:
+        fail_in(Room(place))
+    assert raised.value.__notes__ == ["memory://here/bench_hit_rate_0 was not dropped: It is away."]
+    assert list(memory_server.tables) == ["bench_hit_rate_0"]
