@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from math import log
 from typing import NamedTuple, Self
 
 from rag_app.lexical import K1
+from rag_app.stores.postings import rarity
 
 SAMPLE = 5000
 """How many passages are looked at, all where there are fewer."""
@@ -45,4 +45,4 @@ class Frequencies(NamedTuple):
         scale = total / self.seen if self.seen else 1.0
         rare = 0.5 * scale if total > self.seen else 0.0
         found = ((weight, self.units.get(term, 0) * scale or rare) for term, weight in terms.items())
-        return sum(weight * (K1 + 1) * log(1 + (total - df + 0.5) / (df + 0.5)) for weight, df in found)
+        return sum(weight * (K1 + 1) * rarity(df, total) for weight, df in found)

@@ -90,8 +90,8 @@ LENGTHS = np.array([_length_of(norm) for norm in range(256)], np.float64)
 """The length that each byte of `norm_of` stands for."""
 
 
-def rarity(frequency: int, passages: int) -> float:
-    """Return the weight that BM25 gives a unit for the number of passages that have it."""
+def rarity(frequency: float, passages: int) -> float:
+    """Return the weight that BM25 gives a unit for the number of passages that have it, which may be an estimate."""
     return log(1 + (passages - frequency + 0.5) / (frequency + 0.5))
 
 
