@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from rag_app.bulk import files, indexing
 from rag_app.bulk.checkpoints import FOLDER, checkpoints_of, done_before
+from rag_app.bulk.cluster import ray_cluster
 from rag_app.bulk.command import broken_rows
 from rag_app.bulk.files import find_files
 from rag_app.bulk.indexing import BulkResult, index_in_bulk
@@ -245,3 +246,9 @@ def test_without_ray_the_error_says_what_to_install(tmp_path: Path, monkeypatch:
 def test_a_folder_is_no_place_for_a_bulk_job(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"is a folder.*leave out --engine ray"):
         index_in_bulk(tmp_path, str(tmp_path / "index"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1"])
+def test_a_cluster_at_which_nothing_listens_is_told_at_once(address: str) -> None:
+    with pytest.raises(ConnectionError, match=r"No Ray cluster answers at .*:1\. Start it"), ray_cluster(address):
+        pass

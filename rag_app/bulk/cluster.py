@@ -2,7 +2,9 @@
 
 import logging
 import os
+import re
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,6 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 _alone = ContextVar("alone", default=False)
+_HOST_AND_PORT = re.compile(r"\[?([^/\]]+)\]?:(\d+)")
+_REACHING = 10.0  # seconds
 
 
 @contextmanager
@@ -61,10 +65,19 @@ def _connect(address: str) -> None:
     import ray
 
     try:
+        _reach(address)
         _init(address=address)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         ray.shutdown()
         raise ConnectionError(f"No Ray cluster answers at {address}. Start it, or name another: {error}") from error
+
+
+def _reach(address: str) -> None:
+    """Raise OSError if nothing listens there: Ray tries for ten minutes and more, and Ctrl-C does not end that."""
+    from ray._private.services import resolve_ip_for_localhost  # Ray asks that one, not 127.0.0.1
+
+    if where := _HOST_AND_PORT.fullmatch(address):
+        socket.create_connection((resolve_ip_for_localhost(where[1]), int(where[2])), timeout=_REACHING).close()
 
 
 def _start(folder: str) -> None:
