@@ -249,6 +249,9 @@ def test_a_folder_is_no_place_for_a_bulk_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "[::1]:1"])
-def test_a_cluster_at_which_nothing_listens_is_told_at_once(address: str) -> None:
+def test_a_cluster_at_which_nothing_listens_is_told_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private import ray_constants
+
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)  # else Ray asks this machine's other address
     with pytest.raises(ConnectionError, match=r"No Ray cluster answers at .*:1\. Start it"), ray_cluster(address):
         pass
