@@ -1,28 +1,34 @@
 import gzip
 import json
+import pickle
+import random
+import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 from pyarrow import parquet
 
-from rag_app.bulk import files, indexing
+from rag_app.bulk import checkpoints, cluster, files, indexing
 from rag_app.bulk.checkpoints import FOLDER, checkpoints_of, done_before
 from rag_app.bulk.cluster import ray_cluster
 from rag_app.bulk.command import broken_rows
-from rag_app.bulk.files import find_files
+from rag_app.bulk.files import DataFile, find_files
 from rag_app.bulk.indexing import BulkResult, index_in_bulk
 from rag_app.bulk.reading import FileReport, read_file
-from rag_app.bulk.rows import ID_TYPE, REPORT, articles_of, doc_ids_of, done_with, file_tables, reports_of
-from rag_app.documents import document_id
+from rag_app.bulk.rows import ID_TYPE, REPORT, articles_of, doc_ids_of, done_with, file_tables, no_ids, reports_of
+from rag_app.documents import document_id, make_document
 from rag_app.embeddings import load_embeddings
 from rag_app.files.tables import USUAL_COLUMNS, Columns
 from rag_app.language import choose_language
 from rag_app.server_index import new_manifest, write_articles
 from rag_app.stores.address import Address
+from rag_app.stores.server import ServerStore
 from rag_app.stores.servers import server_store
 from tests.in_memory_server import Server, memory_server  # noqa: F401
 
@@ -196,6 +202,96 @@ def test_checkpoints_of_what_the_store_lacks_are_deleted(
     draft.delete([document_id(_TEXTS[0])])
     assert len(done_before(notes, draft)) == 0
     assert not Path(notes.path).exists()
+
+
+def _begun(
+    tiny_static: Path,
+    *texts: str,
+) -> tuple[ServerStore, dict[str, Any]]:
+    """Return an unfinished index of articles, and its manifest."""
+    embeddings = load_embeddings(tiny_static)
+    manifest = new_manifest(embeddings, passage_chars=30, vectors="auto", user_dictionary=None)
+    draft = server_store(Address.parse("memory://here/news"), embeddings).begin(manifest)
+    write_articles(draft, [make_document(text) for text in texts], manifest)
+    return draft, manifest
+
+
+def test_what_another_job_deleted_of_what_is_noted_as_done_is_written_again(
+    memory_server: Server,  # noqa: F811
+    tiny_static: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With as many articles that are not given in their place; all but Ray is real."""
+    begun: list[bool] = []
+
+    def read(files: list[DataFile], columns: Columns, done: NDArray[np.bytes_]) -> pa.Table:
+        return pa.concat_tables(file_tables(files, columns, done))
+
+    def write(files: Any, columns: Any, store: Any, manifest: Any, *rest: Any, again: bool, **_: Any) -> Any:
+        begun.append(again)
+        table = read(files, columns, done_before(notes, store))
+        return reports_of(ArticleWriter(store, manifest, str(tiny_static), None, 0, again)(table)["report"].to_pylist())
+
+    from rag_app.bulk.steps import ArticleWriter
+
+    first, second, third = _TEXTS
+    _, manifest = _begun(tiny_static, first, third)
+    path = _write_lines(tmp_path / "a.jsonl", _line(first), _line(second))
+    place = "memory://here/news"
+    job = {"to": place, "draft": True, "manifest": manifest, "columns": USUAL_COLUMNS}
+    notes = checkpoints_of(job, path, None)
+    Path(notes.path).mkdir(parents=True)
+    parquet.write_table(done_with(_tables(path)).select(["id"]), Path(notes.path, "1.parquet"))
+    monkeypatch.setattr(checkpoints, "_SAMPLED", 1)
+    monkeypatch.setattr(random.Random, "sample", lambda self, ids, count: [document_id(first).encode()])
+    monkeypatch.setattr(indexing, "ray_cluster", nullcontext)
+    monkeypatch.setattr(indexing, "_write", write)
+    monkeypatch.setattr(indexing, "_given", lambda files, columns, _: set(doc_ids_of(read(files, columns, no_ids()))))
+    result = index_in_bulk(path, place, str(tiny_static), passage_chars=30)
+    assert begun == [True, True]
+    assert {passage.page_content for passage in server_store(Address.parse(place)).scan()} == {first, second}
+    assert (result.documents, result.failed) == (2, [])
+    assert not Path(notes.path).exists()
+
+
+def test_an_actor_that_lacks_the_model_says_so_in_one_line(
+    memory_server: Server,  # noqa: F811
+    tiny_static: Path,
+    tmp_path: Path,
+) -> None:
+    from ray.exceptions import RayTaskError
+
+    from rag_app.bulk.steps import ActorError, ArticleWriter, without_ray
+
+    draft, manifest = _begun(tiny_static)
+    writer = ArticleWriter(draft, manifest, str(tmp_path / "gone"), None, patience=0, again=False)
+    with pytest.raises(ActorError) as raised:
+        writer(_tables(_write_lines(tmp_path / "a.jsonl", _line(_TEXTS[0]))))
+    told: ActorError = pickle.loads(pickle.dumps(raised.value))
+    task_error: Any = RayTaskError
+    of_ray = task_error("an actor", "File x.py\n  line 1", told).as_instanceof_cause()
+    assert "\n" in str(of_ray)
+    with pytest.raises(FileNotFoundError, match=r"^There is no model folder '.*gone'\.$"), without_ray():
+        raise of_ray
+
+
+def test_the_folder_of_a_cluster_goes_though_it_is_still_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    tries = []
+
+    def remove(folder: str, *, ignore_errors: bool) -> None:
+        tries.append(folder)
+        if len(tries) == 3:
+            shutil.rmtree(folder)
+
+    monkeypatch.setattr(cluster, "rmtree", remove)
+    with cluster._private_folder() as folder:
+        Path(folder, "log").touch()
+    assert tries == [folder] * 3
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_job_that_was_stopped_before_it_noted_anything_begins_anew(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 FOLDER = ".rag-app-checkpoints"
 """Beside what is read, unless another place is named."""
-_SAMPLED = 500  # articles, looked for under two ids each
+_SAMPLED = 500  # articles
+_AT_ONCE = 500  # articles, looked for under two ids each
 
 
 class Checkpoints(NamedTuple):
@@ -82,12 +84,20 @@ def done_before(checkpoints: Checkpoints, store: ServerStore) -> NDArray[np.byte
     done = checkpoints.done()
     doc_ids = np.unique(done.astype(f"S{DOC_ID}"))
     asked = [id_.decode() for id_ in random.Random(0).sample(list(doc_ids), min(len(doc_ids), _SAMPLED))]  # noqa: S311
-    known = store.known([id_ for doc_id in asked for id_ in (doc_id, f"{doc_id}:0")]) if asked else set()
-    there = all(doc_id in known or f"{doc_id}:0" in known for doc_id in asked)
-    if there and count_stored(store)["documents"] >= len(doc_ids):
+    if are_there(store, asked) and count_stored(store)["documents"] >= len(doc_ids):
         return done
     checkpoints.remove()
     return done[:0]
+
+
+def are_there(store: ServerStore, doc_ids: Iterable[str]) -> bool:
+    """Whether a store has all of these articles."""
+    left = iter(doc_ids)
+    while some := list(islice(left, _AT_ONCE)):
+        known = store.known([id_ for doc_id in some for id_ in (doc_id, f"{doc_id}:0")])
+        if not all(doc_id in known or f"{doc_id}:0" in known for doc_id in some):
+            return False
+    return True
 
 
 def _beside(source: Source) -> str:

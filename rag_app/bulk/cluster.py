@@ -8,9 +8,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from tempfile import TemporaryDirectory
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from time import monotonic, sleep
 from typing import Any
 
+_ENDING = 10.0  # seconds that Ray's processes take to end at most
 _alone = ContextVar("alone", default=False)
 _HOST_AND_PORT = re.compile(r"\[?([^/\]]+)\]?:(\d+)")
 _REACHING = 10.0  # seconds
@@ -44,7 +48,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
             _connect(address)
             yield
         else:
-            with TemporaryDirectory(prefix="rag-", dir=_short_folder(), ignore_cleanup_errors=True) as folder:
+            with _private_folder() as folder:
                 _start(folder)
                 token = _alone.set(True)
                 try:
@@ -103,6 +107,20 @@ def _init(**options: Any) -> None:
     for handler in logging.getLogger("ray.data").handlers:
         if type(handler).__name__ == "PlainRayHandler":  # the one that writes to stderr, not to Ray's files
             handler.setLevel(logging.CRITICAL)  # errors are raised
+
+
+@contextmanager
+def _private_folder() -> Iterator[str]:
+    """Make a folder, and remove it in the end, with what processes write to it that Ray has not waited for."""
+    folder = mkdtemp(prefix="rag-", dir=_short_folder())
+    try:
+        yield folder
+    finally:
+        deadline = monotonic() + _ENDING
+        rmtree(folder, ignore_errors=True)
+        while Path(folder).exists() and monotonic() < deadline:
+            sleep(0.1)
+            rmtree(folder, ignore_errors=True)
 
 
 def _short_folder() -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_app.bulk.checkpoints import Checkpoints, checkpoints_of, done_before
+from rag_app.bulk.checkpoints import Checkpoints, are_there, checkpoints_of, done_before
 from rag_app.bulk.cluster import is_alone, ray_cluster
 from rag_app.bulk.files import DataFile, Source, find_files
 from rag_app.bulk.reading import FileReport
@@ -148,9 +148,12 @@ def index_in_bulk(
         interrupted = draft.count() > 0
         write = partial(_write, files, columns, draft, manifest, model, notes, workers, progress=progress)
         reports = write(again=interrupted)
-        if interrupted and not _holds_given(draft, files, columns, reports):
-            notes.remove()  # it has articles for done that another job deleted
-            reports = write(again=True)
+        if interrupted:
+            given = _given(files, columns, reports)
+            if not are_there(draft, given):
+                notes.remove()  # it has articles for done that another job deleted
+                reports = write(again=True)
+            keep_articles(draft, given)
     publish_index(draft, replace=replace)
     notes.remove()
     return _result(server_store(place), 0, reports)
@@ -252,9 +255,8 @@ def run_job(
         OSError: Of an actor, as are ValueError and ImportError.
     """
     from ray.data.exceptions import ExecutionTimeoutError
-    from ray.exceptions import RayTaskError
 
-    from rag_app.bulk.steps import ActorError, ArticleSource, Done
+    from rag_app.bulk.steps import ArticleSource, Done, without_ray
 
     for last in (False, True):
         before = done()
@@ -271,7 +273,7 @@ def run_job(
         )
         sink = Done()
         try:
-            with warnings.catch_warnings():
+            with without_ray(), warnings.catch_warnings():
                 # It says that rows may be written twice: passages are kept under their ids.
                 warnings.filterwarnings("ignore", message="Checkpointing with non-file datasink")
                 written.write_datasink(sink, ray_remote_args={"num_cpus": _LIGHT})
@@ -282,15 +284,15 @@ def run_job(
                     f"Nothing was done for {workers.stalled:,.0f} s, twice. Look whether the cluster has a free "
                     "machine; the same job goes on where it is"
                 ) from error
-        except RayTaskError as error:
-            if isinstance(error.cause, ActorError):
-                raise error.cause.error from None
-            raise
     raise AssertionError
 
 
-def _holds_given(draft: ServerStore, files: list[DataFile], columns: Columns, reports: list[FileReport]) -> bool:
-    """Delete what an unfinished index has of articles that are not in files, and return whether it has all that are."""
+def _given(files: list[DataFile], columns: Columns, reports: list[FileReport]) -> set[str]:
+    """Read files once more, on the cluster, and return the doc_ids of their articles.
+
+    Raises:
+        ConnectionError: They are not what the reports tell of.
+    """
     import ray
 
     from rag_app.bulk.steps import ArticleSource
@@ -308,8 +310,7 @@ def _holds_given(draft: ServerStore, files: list[DataFile], columns: Columns, re
         raise ConnectionError(
             "What is read has changed meanwhile, or cannot be read any more. Begin the same job again"
         )
-    keep_articles(draft, given)
-    return count_stored(draft)["documents"] == len(given)
+    return given
 
 
 def _articles(source: "ArticleSource", notes: Checkpoints, workers: Workers, shown: int | None) -> "Dataset":

@@ -4,6 +4,7 @@ Imported where a job begins, as it needs Ray.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from itertools import chain
 from time import monotonic, sleep
@@ -20,6 +21,7 @@ from ray.data._internal.execution.operators.actor_pool_map_operator import Actor
 from ray.data.block import Block, BlockAccessor, BlockMetadata
 from ray.data.checkpoint.checkpoint_filter import CheckpointManager
 from ray.data.datasource import Datasink, WriteResult
+from ray.exceptions import RayTaskError
 from tqdm import tqdm
 
 from rag_app.bulk.files import DataFile
@@ -99,6 +101,17 @@ class ActorError(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+@contextmanager
+def without_ray() -> Iterator[None]:
+    """Raise what an actor carries in an `ActorError` as it is, without what Ray says around it."""
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, ActorError):
+            raise error.cause.error from None
+        raise
 
 
 class ArticleWriter:

@@ -18,13 +18,14 @@ import psycopg
 import pytest
 
 from rag_app.bulk.checkpoints import FOLDER
-from rag_app.cli import INTERRUPTED, PARTLY
+from rag_app.cli import INTERRUPTED, OK, PARTLY, main
+from rag_app.documents import document_id
 from rag_app.stores.address import Address
 from rag_app.stores.servers import server_store
 from tests.postgres_server import PostgresServer, postgres_server
 
 _SECONDS = 150
-_ARTICLES, _FILES = 4000, 8
+_ARTICLES, _FILES = 2000, 20
 _PYTHON = """
 import sys
 from rag_app.bulk.indexing import Workers, index_in_bulk
@@ -76,7 +77,12 @@ class Running:
             "OMP_NUM_THREADS": "1",
         }
         self.process = subprocess.Popen(
-            [sys.executable, *command], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, *command],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=_heeds_interrupts,
         )
 
     def result(self) -> tuple[int, str, str]:
@@ -97,6 +103,11 @@ class Running:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _heeds_interrupts() -> None:
+    """Undo what a shell does that starts the tests in the background: what they start ignores Ctrl-C, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextmanager
@@ -133,127 +144,122 @@ def _notes(source: Path) -> int:
     from pyarrow.parquet import read_metadata
 
     done = 0
-    for path in Path(source, FOLDER).rglob("*.parquet"):
-        with suppress(OSError, ArrowException):  # being written
-            done += read_metadata(path).num_rows
+    with suppress(FileNotFoundError):  # removed meanwhile
+        for path in Path(source, FOLDER).rglob("*.parquet"):
+            with suppress(OSError, ArrowException):  # being written
+                done += read_metadata(path).num_rows
     return done
 
 
-def _written(server: PostgresServer, name: str) -> int:
-    """Return how many passages were written to an index since it was begun, with those written again."""
+def _rows(server: PostgresServer, name: str) -> dict[str, str]:
+    """Return the passages of an index, or of what was begun of it, with the transaction that wrote each."""
     with psycopg.connect(server.address(name).rpartition("/")[0]) as connection:
-        row = connection.execute(
-            "SELECT last_value FROM pg_sequences WHERE schemaname = %s AND sequencename LIKE 'passages%%'", [name]
+        table = connection.execute(
+            "SELECT format('%%I.passages', schemaname) FROM pg_tables WHERE tablename = 'passages' "
+            "AND (schemaname = %s OR starts_with(schemaname, %s))",
+            [name, f"{name}~"],
         ).fetchone()
-    assert row is not None
-    return int(row[0])
+        assert table is not None
+        return dict(connection.execute(f"SELECT id, xmin::text FROM {table[0]}").fetchall())
 
 
-def test_a_command_with_ray_makes_the_index_of_one_without(
-    server: PostgresServer, source: Path, tmp_path: Path
+def _alone(source: Path, address: str) -> Content:
+    """Return what the command without Ray makes of the same articles."""
+    assert main(["index", str(source), "--index", address, "--quiet"]) == OK
+    return _content(address)
+
+
+def _where_it_listens(running: Running) -> set[str]:
+    """Return where a process, and those below it, take connections from, at whatever time until it ends."""
+    found: set[str] = set()
+    deadline = monotonic() + _SECONDS
+    while running.process.poll() is None:
+        assert monotonic() < deadline
+        for process in running.below():
+            with suppress(psutil.NoSuchProcess):
+                connections = process.net_connections("tcp")
+                found.update(str(each.laddr.ip) for each in connections if each.status == psutil.CONN_LISTEN)
+        sleep(0.2)
+    return found
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill"])
+def test_a_command_that_was_stopped_goes_on_and_makes_the_index_of_one_without_ray(
+    stop: signal.Signals, server: PostgresServer, source: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if stop == signal.SIGKILL:
+        _only_with_torture(request)
+    name = stop.name.lower()
+    address, alone = server.address(name), _alone(source, server.address(f"{name}_alone"))
     with Path(source, "3.jsonl").open("a", encoding="utf-8") as file:
         file.write('\n{"text": 3}')
-    in_bulk, alone = server.address("in_bulk"), server.address("alone")
-    open_to: set[str] = set()
-    with _running(tmp_path, *_index(source, in_bulk, *_RAY)) as running:
-
-        def look() -> bool:
-            for process in running.below():
-                with suppress(psutil.NoSuchProcess):
-                    for connection in process.net_connections("tcp"):
-                        if connection.status == psutil.CONN_LISTEN:
-                            open_to.add(str(connection.laddr.ip))
-            return running.process.poll() is not None
-
-        _wait_end = monotonic() + _SECONDS
-        while not look():
-            assert monotonic() < _wait_end
-            sleep(0.1)
+    with _running(tmp_path, *_index(source, address, *_RAY, "--quiet")) as running:
+        _wait(lambda: _notes(source), running)
+        children = running.below()
+        running.process.send_signal(stop)
+        status, out, err = running.result()
+        if stop == signal.SIGINT:
+            assert (status, out) == (INTERRUPTED, "")
+            assert "Stopped. What was written by then is kept: the same command goes on." in err
+            assert "Traceback" not in err
+            assert not list(running.folder.iterdir())
+        psutil.wait_procs(children, _SECONDS)
+    assert _notes(source)
+    before = _rows(server, name)
+    with _running(tmp_path, *_index(source, address, *_RAY)) as running:
+        listens = _where_it_listens(running)
         status, out, err = running.result()
         assert not list(running.folder.iterdir())
         assert not list(running.home.rglob("*token*"))
     assert status == PARTLY
-    assert f"{Address.parse(in_bulk)}: {_ARTICLES:,} documents in" in out
-    assert "(8 repeated, 1 files with errors)" in out
+    assert f"{Address.parse(address)}: {_ARTICLES:,} documents in {len(alone):,} passages" in out
+    assert f"({_FILES} repeated, 1 files with errors)" in out
     assert len(out.splitlines()) == 1
-    assert "3.jsonl: line 502: column 'text' holds a int" in err
+    assert f"3.jsonl: line {_ARTICLES // _FILES + 2}: column 'text' holds a int" in err
     assert f"{_ARTICLES + _FILES} rows" in err  # of the progress bar
     assert "INFO" not in err
-    assert len(open_to) > 0
-    assert all(ip_address(ip.removeprefix("::ffff:")).is_loopback for ip in open_to), open_to
-
-    rest = source / "3.jsonl"
-    rest.write_text(rest.read_text("utf-8").rpartition("\n")[0], "utf-8")
-    with _running(tmp_path, *_index(source, alone, "--quiet")) as running:
-        status, out, err = running.result()
-    assert (status, err) == (0, "")
-    assert _content(in_bulk) == _content(alone)
-
-
-def test_a_command_that_was_interrupted_does_only_what_is_missing(
-    server: PostgresServer, source: Path, tmp_path: Path
-) -> None:
-    address = server.address("interrupted")
-    command = _index(source, address, *_RAY, "--quiet")
-    with _running(tmp_path, *command) as running:
-        _wait(lambda: _notes(source), running)
-        running.process.send_signal(signal.SIGINT)
-        status, out, err = running.result()
-        assert not list(running.folder.iterdir())
-    assert (status, out) == (INTERRUPTED, "")
-    assert "Stopped. What was written by then is kept: the same command goes on." in err
-    assert "Traceback" not in err
-    assert 0 < _notes(source) < _ARTICLES
-    with _running(tmp_path, *command) as running:
-        status, out, err = running.result()
-    assert status == 0, err
-    assert f"{_ARTICLES:,} documents in" in out
-    content = _content(address)
-    assert len({id_ for id_, *_ in content}) == len(content)
-    assert _written(server, "interrupted") == len(content)  # each passage once, in both runs together
+    assert listens
+    assert all(ip_address(ip.removeprefix("::ffff:")).is_loopback for ip in listens), listens
+    assert _content(address) == alone
+    assert before.items() <= _rows(server, name).items()  # nothing was written again
     assert not any(Path(source, FOLDER).iterdir())
 
 
-def test_what_was_written_of_other_articles_is_not_published(
+def test_a_server_that_goes_away_is_told_as_it_is_and_the_next_job_makes_the_index_of_what_the_source_holds_then(
     server: PostgresServer, source: Path, tmp_path: Path
 ) -> None:
-    address = server.address("other")
-    with _running(tmp_path, *_index(source, address, *_RAY, "--quiet")) as running:
+    address = server.address("away")
+    with _running(tmp_path, "-c", _PYTHON, str(source), address, "90") as running:
         _wait(lambda: _notes(source), running)
-        running.process.kill()
-        children = running.below()
-        running.process.wait(_SECONDS)
-        psutil.wait_procs(children, _SECONDS)
-    # The same files, of which one is gone and one has other titles.
-    Path(source, "2.jsonl").unlink()
-    for number in range(_FILES):
-        path = Path(source, f"{number}.jsonl")
-        if number != 2:
-            path.write_text(path.read_text("utf-8").replace('소식"', '새 소식"'), "utf-8")
-    with _running(tmp_path, *_index(source, address, *_RAY, "--quiet")) as running:
-        assert running.result()[0] == 0
-    with _running(tmp_path, *_index(source, server.address("other_alone"), "--quiet")) as running:
-        assert running.result()[0] == 0
-    found = _content(address)
-    assert {metadata["title"] for *_, metadata in found} == {"새 소식"}
-    assert found == _content(server.address("other_alone"))
-
-
-def test_a_server_that_goes_away_is_told_as_it_is(source: Path, tmp_path: Path) -> None:
-    with postgres_server() as server:
-        address = server.address("away")
-        with _running(tmp_path, "-c", _PYTHON, str(source), address, "90") as running:
-            _wait(lambda: _notes(source), running)
-            server.kill()
-            _, out, err = running.result()
-        server.start()
+        server.kill()
+        _, out, err = running.result()
+    server.start()
     assert out.startswith("ConnectionError"), err
     assert len(out.splitlines()) == 1
     assert Address.parse(address).host in out
+    # The same files, of which one that was written is gone, and the others have other titles.
+    written = _rows(server, "away")
+    gone, *others = sorted(source.glob("*.jsonl"), key=lambda path: not _doc_ids(path) & written.keys())
+    assert _doc_ids(gone) & written.keys()
+    gone.unlink()
+    for path in others:
+        path.write_text(path.read_text("utf-8").replace('소식"', '새 소식"'), "utf-8")
+    with _running(tmp_path, *_index(source, address, *_RAY, "--quiet")) as running:
+        status, _, err = running.result()
+    assert status == OK, err
+    found = _content(address)
+    assert {metadata["title"] for *_, metadata in found} == {"새 소식"}
+    assert found == _alone(source, server.address("away_alone"))
 
 
-def test_a_job_that_hangs_is_begun_again_from_its_notes(server: PostgresServer, source: Path, tmp_path: Path) -> None:
+def _doc_ids(path: Path) -> set[str]:
+    return {document_id(json.loads(line)["text"]) for line in path.read_text("utf-8").splitlines()}
+
+
+def test_a_job_that_hangs_is_begun_again_from_its_notes(
+    server: PostgresServer, source: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    _only_with_torture(request)
     with _running(tmp_path, "-c", _PYTHON, str(source), server.address("hangs"), "30") as running:
         actors: list[psutil.Process] = []
 
@@ -268,6 +274,11 @@ def test_a_job_that_hangs_is_begun_again_from_its_notes(server: PostgresServer, 
     passages = len(_content(server.address("hangs")))
     assert out == f"({_ARTICLES}, {passages}, {_ARTICLES}, {_FILES})\n", err
     assert not psutil.pid_exists(actor.pid) or actor.status() == psutil.STATUS_ZOMBIE
+
+
+def _only_with_torture(request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--torture"):
+        pytest.skip("takes up to a minute; give --torture")
 
 
 def _words(process: psutil.Process) -> list[str]:
