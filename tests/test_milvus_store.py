@@ -120,7 +120,7 @@ def test_writing_again_keeps_one_and_threads_may_write_at_once(
     with monkeypatch.context() as patch:
         patch.setattr(Store, "_asked", lambda _, call, data: asked.append((call, [row["id"] for row in data])))
         _write(store, "세 번", "세 번")
-    assert asked == [("upsert", ["세 번"])]  # Lite keeps one whatever is asked, a server would keep both
+    assert asked == [("upsert", ["세 번"])]  # Lite keeps one whatever is asked, a server may keep both
     assert store.delete() is True
     assert store.count() == 0
 

@@ -257,7 +257,7 @@ class Store(ServerStore):
     def upsert(self, rows: Sequence[Row]) -> None:
         """Write passages, replacing those of the same ids."""
         fields = self._word_fields()
-        last = {str(row.passage.id): row for row in rows}  # in one request Milvus would keep both
+        last = {str(row.passage.id): row for row in rows}  # in one request Milvus may keep both
         self._write([record(row, fields) for row in last.values()])
         self.forget()
 
@@ -278,6 +278,7 @@ class Store(ServerStore):
             self._asked("delete", filter='id != ""')
         for some in _pages(ids or []):
             self._asked("delete", filter=among("id", some))
+        self.count()  # waits: 2.3 tells no time of deletions, by which a ``Session`` would not see what is gone
         self.forget()
         return True
 
