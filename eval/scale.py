@@ -3,7 +3,7 @@
     python -m eval.scale
     python -m eval.scale --passages 5e6,2e8 --set questions_per_second=20 --set searched_share=0.1
     python -m eval.scale --figures prices.toml
-    python -m eval.scale --measure mine.toml --data articles/ && python -m eval.scale --figures mine.toml
+    python -m eval.scale --measure mine.toml --data questions.jsonl && python -m eval.scale --figures mine.toml
     python -m eval.scale --into docs/scale.md
 
 Prints Markdown. Every number comes from the rows at its end, measured on one core or assumed; eval/capacity holds both

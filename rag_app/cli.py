@@ -304,8 +304,8 @@ def _add_engine(parser: argparse.ArgumentParser, say: Say) -> None:
         "--checkpoint",
         metavar="FOLDER",
         help=say(
-            "끝난 글을 적어 둘, 모든 기기가 보는 폴더 (기본 첫 PATH 옆의 .rag-app-checkpoints)",
-            "where all machines note what is done (default .rag-app-checkpoints beside the first PATH)",
+            "끝난 글을 적어 둘, 모든 기기가 보는 폴더 (기본 읽는 폴더 안의 .rag-app-checkpoints)",
+            "where all machines note what is done (default .rag-app-checkpoints in the folder that is read)",
         ),
     )
 
