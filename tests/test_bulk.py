@@ -228,25 +228,22 @@ def test_what_another_job_deleted_of_what_is_noted_as_done_is_written_again(
     def read(files: list[DataFile], columns: Columns, done: NDArray[np.bytes_]) -> pa.Table:
         return pa.concat_tables(file_tables(files, columns, done))
 
-    def write(files: Any, columns: Any, store: Any, manifest: Any, *rest: Any, again: bool, **_: Any) -> Any:
-        begun.append(again)
-        table = read(files, columns, done_before(notes, store))
-        return reports_of(ArticleWriter(store, manifest, str(tiny_static), None, 0, again)(table)["report"].to_pylist())
-
-    from rag_app.bulk.steps import ArticleWriter
+    def run_job(files: Any, columns: Any, actor: Any, arguments: Any, done: Any, *_: Any, **__: Any) -> Any:
+        begun.append(arguments[-1])
+        return reports_of(actor(*arguments)(read(files, columns, done()))["report"].to_pylist())
 
     first, second, third = _TEXTS
     _, manifest = _begun(tiny_static, first, third)
     path = _write_lines(tmp_path / "a.jsonl", _line(first), _line(second))
     place = "memory://here/news"
-    job = {"to": place, "draft": True, "manifest": manifest, "columns": USUAL_COLUMNS}
+    job = {"to": place, "manifest": manifest, "columns": USUAL_COLUMNS}
     notes = checkpoints_of(job, path, None)
     Path(notes.path).mkdir(parents=True)
     parquet.write_table(done_with(_tables(path)).select(["id"]), Path(notes.path, "1.parquet"))
     monkeypatch.setattr(checkpoints, "_SAMPLED", 1)
     monkeypatch.setattr(random.Random, "sample", lambda self, ids, count: [document_id(first).encode()])
     monkeypatch.setattr(indexing, "ray_cluster", nullcontext)
-    monkeypatch.setattr(indexing, "_write", write)
+    monkeypatch.setattr(indexing, "run_job", run_job)
     monkeypatch.setattr(indexing, "_given", lambda files, columns, _: set(doc_ids_of(read(files, columns, no_ids()))))
     result = index_in_bulk(path, place, str(tiny_static), passage_chars=30)
     assert begun == [True, True]
@@ -329,7 +326,7 @@ def test_a_place_that_does_not_answer_is_named_in_one_line(monkeypatch: pytest.M
 
 def test_what_could_not_be_read_is_told_line_by_line() -> None:
     reports = [FileReport("a.jsonl", 3), FileReport("b.jsonl", 1, 0, 3, ["line 2: not JSON"])]
-    lines = broken_rows(BulkResult(4, 4, 4, 0, reports), choose_language("en"))
+    lines = broken_rows(BulkResult(4, 4, 0, reports), choose_language("en"))
     assert lines == ["skipped: b.jsonl: line 2: not JSON", "  b.jsonl: and 2 more"]
 
 

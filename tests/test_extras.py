@@ -125,17 +125,16 @@ def test_asking_replicas_needs_no_extra(monkeypatch: pytest.MonkeyPatch) -> None
     assert importlib.import_module("rag_app.replicas.client").ReplicaRetriever
 
 
-@pytest.mark.parametrize("name", ["index_in_bulk", "add_in_bulk"])
 @pytest.mark.parametrize(("missing", "extra"), [("ray", "ray"), ("milvus", "milvus"), ("postgres", "postgres")])
 def test_indexing_in_bulk_without_an_extra_is_told(
-    missing: str, extra: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    missing: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "news.jsonl"
     source.write_text('{"text": "은행이 금리를 내렸다."}', "utf-8")
     remedy = _leave_out(missing, monkeypatch)
     bulk = importlib.import_module("rag_app.bulk.indexing")
     with pytest.raises(ImportError) as raised:
-        getattr(bulk, name)(str(source), PLACES.get(extra, PLACES["milvus"]))
+        bulk.index_in_bulk(str(source), PLACES.get(extra, PLACES["milvus"]))
     assert remedy in str(raised.value)
 
 

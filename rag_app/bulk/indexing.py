@@ -1,7 +1,7 @@
 """Indexing on many machines: Ray Data reads, splits, embeds and writes, and goes on where it was stopped."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +21,6 @@ from rag_app.models import EMBEDDED, Backend, serving_backend
 from rag_app.passages import PASSAGE_CHARS
 from rag_app.server_index import (
     begin_index,
-    check_server_manifest,
     count_stored,
     keep_articles,
     new_manifest,
@@ -29,7 +28,6 @@ from rag_app.server_index import (
 )
 from rag_app.stores.address import Address
 from rag_app.stores.cosines import NoEmbeddings
-from rag_app.stores.server import ServerStore
 from rag_app.stores.servers import server_store
 
 if TYPE_CHECKING:
@@ -51,14 +49,12 @@ class BulkResult(NamedTuple):
     Attributes:
         documents: In the index now.
         passages: Likewise.
-        added: How many documents it has more than before this call; all, if the call built it.
-        skipped: How many of those read repeat another, or were there already.
+        skipped: How many of those read repeat another.
         reports: Of every file that was read.
     """
 
     documents: int
     passages: int
-    added: int
     skipped: int
     reports: list[FileReport]
 
@@ -137,16 +133,24 @@ def index_in_bulk(
         ImportError: What the job needs is not installed; says how to install it.
     """
     check_ray()
+    from rag_app.bulk.steps import ArticleWriter
+
     place = _server_address(address)
     files = find_files(source)
     embeddings = load_embeddings(model, backend=serving_backend(model, workers.backend))
     manifest = new_manifest(embeddings, passage_chars=passage_chars, vectors=vectors, user_dictionary=None)
     draft = begin_index(place, NoEmbeddings(), manifest, replace=replace)
-    job = {"to": str(place), "draft": True, "manifest": manifest, "columns": columns}
+    job = {"to": str(place), "manifest": manifest, "columns": columns}
     notes = checkpoints_of(job, source, checkpoint)
     with ray_cluster(workers.ray_address):
         interrupted = draft.count() > 0
-        write = partial(_write, files, columns, draft, manifest, model, notes, workers, progress=progress)
+        arguments = (draft, manifest, model, workers.backend, workers.patience)
+        done = partial(done_before, notes, draft)
+
+        def write(*, again: bool) -> list[FileReport]:
+            given = (*arguments, again)
+            return run_job(files, columns, ArticleWriter, given, done, notes, workers, progress=progress)
+
         reports = write(again=interrupted)
         if interrupted:
             given = _given(files, columns, reports)
@@ -156,39 +160,9 @@ def index_in_bulk(
             keep_articles(draft, given)
     publish_index(draft, replace=replace)
     notes.remove()
-    return _result(server_store(place), 0, reports)
-
-
-def add_in_bulk(
-    source: Source,
-    address: str | Address,
-    *,
-    columns: Columns = USUAL_COLUMNS,
-    checkpoint: str | Path | None = None,
-    workers: Workers = HERE,
-    progress: bool = False,
-) -> BulkResult:
-    """Add to an index in a vector database, on the machines of a Ray cluster; see `index_in_bulk`.
-
-    Raises:
-        FileNotFoundError: There is no index, or no such source.
-        ValueError: It was built with a model that goes by no name.
-    """
-    check_ray()
-    place = _server_address(address)
-    files = find_files(source)
-    store = server_store(place, NoEmbeddings())
-    check_server_manifest(place, manifest := store.manifest())
-    if manifest["model"]["fingerprint"] is None:
-        raise ValueError(f"{place} was built with {manifest['model']['name']}, which workers cannot load by its name.")
-    before = count_stored(store)["documents"]
-    job = {"to": str(place), "draft": False, "manifest": manifest, "columns": columns}
-    notes = checkpoints_of(job, source, checkpoint)
-    model = manifest["model"]["name"]
-    with ray_cluster(workers.ray_address):
-        reports = _write(files, columns, store, manifest, model, notes, workers, again=False, progress=progress)
-    notes.remove()
-    return _result(store, before, reports)
+    counted = count_stored(server_store(place))
+    read = sum(report.articles + report.repeated for report in reports)
+    return BulkResult(**counted, skipped=read - counted["documents"], reports=reports)
 
 
 def check_ray() -> None:
@@ -197,40 +171,13 @@ def check_ray() -> None:
         raise ImportError(f"Bulk indexing needs {' and '.join(missing)}. Install: pip install 'korean-rag[ray]'")
 
 
-def _write(
-    files: list[DataFile],
-    columns: Columns,
-    store: ServerStore,
-    manifest: Mapping[str, Any],
-    model: str,
-    notes: Checkpoints,
-    workers: Workers,
-    *,
-    again: bool,
-    progress: bool,
-) -> list[FileReport]:
-    """Write the articles of files, and return the reports of the files."""
-    from rag_app.bulk.steps import ArticleWriter
-
-    return run_job(
-        files,
-        columns,
-        ArticleWriter,
-        (store, manifest, model, workers.backend, workers.patience, again),
-        partial(done_before, notes, store),
-        notes,
-        workers,
-        progress=progress,
-    )
-
-
 def run_job(
     files: list[DataFile],
     columns: Columns,
     actor: type,
     arguments: tuple[Any, ...],
     done: Callable[[], NDArray[np.bytes_]],
-    notes: Checkpoints,
+    notes: Checkpoints | None,
     workers: Workers,
     *,
     progress: bool,
@@ -243,7 +190,7 @@ def run_job(
         actor: Made with ``arguments``; called with tables of articles, it returns what `rows.done_with` keeps of them.
         arguments: Can be pickled.
         done: Returns the ids of the articles to leave out, sorted.
-        notes: Where to note those that are done.
+        notes: Where to note those that are done; None where the actors' own files tell.
         workers: Who does it.
         progress: Show a progress bar on stderr.
 
@@ -269,7 +216,7 @@ def run_job(
             zero_copy_batch=True,
             num_cpus=_HEAVY,
             num_gpus=workers.gpus_per_actor or None,
-            compute=actor_pool(workers),
+            compute=_actor_pool(workers),
         )
         sink = Done()
         try:
@@ -313,7 +260,7 @@ def _given(files: list[DataFile], columns: Columns, reports: list[FileReport]) -
     return given
 
 
-def _articles(source: "ArticleSource", notes: Checkpoints, workers: Workers, shown: int | None) -> "Dataset":
+def _articles(source: "ArticleSource", notes: Checkpoints | None, workers: Workers, shown: int | None) -> "Dataset":
     """Return what is read; ``shown`` is where a progress bar begins, None for no bar."""
     import ray
     from ray.data.checkpoint import CheckpointConfig
@@ -321,13 +268,14 @@ def _articles(source: "ArticleSource", notes: Checkpoints, workers: Workers, sho
     from rag_app.bulk.steps import NoFilter, Progress
 
     read: Dataset = ray.data.read_datasource(source, num_cpus=_LIGHT)
-    read.context.checkpoint_config = CheckpointConfig(
-        ID,
-        notes.path,
-        override_filesystem=notes.filesystem,
-        delete_checkpoint_on_success=False,
-        checkpoint_manager_cls=NoFilter,
-    )
+    if notes:
+        read.context.checkpoint_config = CheckpointConfig(
+            ID,
+            notes.path,
+            override_filesystem=notes.filesystem,
+            delete_checkpoint_on_success=False,
+            checkpoint_manager_cls=NoFilter,
+        )
     read.context.target_max_block_size = _BLOCK
     read.context.enable_progress_bars = False  # Ray's tell of its steps
     if shown is not None:
@@ -337,7 +285,7 @@ def _articles(source: "ArticleSource", notes: Checkpoints, workers: Workers, sho
     return read
 
 
-def actor_pool(workers: Workers) -> Any:
+def _actor_pool(workers: Workers) -> Any:
     """Return a pool that grows with the work, up to what the cluster that this process is connected to has room for.
 
     Raises:
@@ -367,10 +315,3 @@ def _server_address(address: str | Address) -> Address:
             "milvus://HOST:19530/COLLECTION, or leave out --engine ray"
         )
     return Address.parse(address)
-
-
-def _result(store: ServerStore, before: int, reports: list[FileReport]) -> BulkResult:
-    counted = count_stored(store)
-    added = counted["documents"] - before
-    read = sum(report.articles + report.repeated for report in reports)
-    return BulkResult(counted["documents"], counted["passages"], added, read - added, reports)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from rag_app.bulk.cluster import ray_cluster
 from rag_app.bulk.files import PARQUET, DataFile, Source, find_files, open_place
-from rag_app.bulk.indexing import HERE, Workers, actor_pool, check_ray
+from rag_app.bulk.indexing import HERE, Workers, check_ray, run_job
 from rag_app.bulk.reading import FileReport
 from rag_app.bulk.rows import DOC_ID, ID, ID_TYPE, REPORT, articles_of, done_with
 from rag_app.embeddings import ModelEmbeddings, load_embeddings
@@ -58,9 +58,6 @@ _PIECES = "_pieces"  # the folder with what is done of shards that are not compl
 _BYTES = 256 * 1024**2  # of pieces in a shard, about
 _LOOKED_AT = 200  # passages of each shard that are looked for in Milvus
 _READERS = 16  # pieces that are looked at side by side
-_BLOCK = 512 * 1024  # bytes of articles in a piece, about
-_LIGHT = 0.1  # CPUs that reading and noting ask for
-_HEAVY = 0.9  # that an actor asks for
 
 
 class Shards(NamedTuple):
@@ -138,8 +135,16 @@ def write_shards(
     pieces = f"{path}/{_PIECES}/{_digest_of(manifest, columns, files)}"
     filesystem.create_dir(pieces, recursive=True)
     with ray_cluster(workers.ray_address):
-        writing = (filesystem, pieces, manifest, model, workers.backend)
-        reports = _write_pieces(files, columns, writing, workers, progress=progress)
+        reports = run_job(
+            files,
+            columns,
+            PieceWriter,
+            (filesystem, pieces, manifest, model, workers.backend),
+            lambda: np.unique(_look_at(filesystem, pieces).articles),
+            None,
+            workers,
+            progress=progress,
+        )
         counts, documents = _merge_pieces(filesystem, pieces, path)
     if not counts:
         raise ValueError("There is no document to index. Give at least one that holds text.")
@@ -239,6 +244,14 @@ class PieceWriter:
 
         The file is named for the articles: what is done again is there once.
         """
+        from rag_app.bulk.steps import ActorError
+
+        try:
+            return self._write(table)
+        except (OSError, ValueError, ImportError) as error:
+            raise ActorError(error) from error
+
+    def _write(self, table: "Table") -> "Table":
         from pyarrow.parquet import write_table
 
         if ids := sorted({id_ for id_ in table[ID].to_pylist() if not id_.startswith(REPORT)}):
@@ -254,58 +267,6 @@ class PieceWriter:
     def _passages(self, articles: Sequence[Document]) -> list[Document]:
         chars = self._manifest["passage_chars"]
         return list(split_documents(articles, max_chars=chars, fits=self._embeddings.fits))
-
-
-def _write_pieces(
-    files: list[DataFile], columns: Columns, writing: tuple[Any, ...], workers: Workers, *, progress: bool
-) -> list[FileReport]:
-    """Write what is missing of the articles of files, and return the reports of the files.
-
-    Args:
-        files: What to read.
-        columns: Which column of them holds what.
-        writing: The arguments of `PieceWriter`.
-        workers: Who does it.
-        progress: Whether to show it.
-    """
-    import ray
-    from ray.data.exceptions import ExecutionTimeoutError
-    from ray.exceptions import RayTaskError
-
-    from rag_app.bulk.steps import ArticleSource, Done
-
-    for last in (False, True):
-        done = np.unique(_look_at(*writing[:2]).articles)
-        read = ray.data.read_datasource(ArticleSource(files, columns, done), num_cpus=_LIGHT)
-        read.context.target_max_block_size = _BLOCK
-        read.context.enable_progress_bars = progress
-        read.context.raise_original_map_exception = True
-        read.context.execution_no_progress_timeout_s = workers.stalled
-        written = read.map_batches(
-            PieceWriter,
-            fn_constructor_args=writing,
-            batch_format="pyarrow",
-            batch_size=None,
-            zero_copy_batch=True,
-            num_cpus=_HEAVY,
-            num_gpus=workers.gpus_per_actor or None,
-            compute=actor_pool(workers),
-        )
-        sink = Done()
-        try:
-            written.write_datasink(sink, ray_remote_args={"num_cpus": _LIGHT})
-            return sink.reports
-        except ExecutionTimeoutError as error:
-            if last:
-                raise TimeoutError(
-                    f"Nothing was done for {workers.stalled:,.0f} s, twice. Look whether the cluster has a free "
-                    "machine; the same job goes on where it is"
-                ) from error
-        except RayTaskError as error:
-            if isinstance(error.cause, OSError | ValueError | ImportError):  # says what is wrong and what to do
-                raise error.cause from None
-            raise
-    raise AssertionError
 
 
 class _Pieces(NamedTuple):

@@ -1,11 +1,11 @@
 """What visitors may do and see: all that the owner of the machine may, or only what harms nobody."""
 
 import re
-from ipaddress import ip_address
 from pathlib import Path, PurePath
 
 import streamlit as st
 
+from rag_app.loopback import is_loopback
 from rag_app.observability.secret_words import without_secrets
 from rag_app.settings import Settings, load_settings
 from rag_app.stores.address import Address, index_place
@@ -80,8 +80,4 @@ def _without_servers(text: str) -> str:
 
 
 def _listens_here_alone() -> bool:
-    address = st.get_option("server.address")
-    try:
-        return address == "localhost" or ip_address(address or "::").is_loopback
-    except ValueError:  # another name of a machine
-        return False
+    return is_loopback(str(st.get_option("server.address") or "::"))

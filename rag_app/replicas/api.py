@@ -4,13 +4,13 @@ import hashlib
 import hmac
 import logging
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from secrets import token_hex
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rag_app.loopback import is_loopback
 from rag_app.replicas.bearer import bearer
 from rag_app.replicas.messages import Problem, SearchAnswer, SearchRequest, why_invalid
 
@@ -98,14 +98,6 @@ def _digest(text: bytes) -> bytes:
 def _on_this_machine(request: Request) -> bool:
     """Return whether a program of this machine asks, and not a page in its browser that goes by another name."""
     return is_loopback(request.client.host if request.client else "") and is_loopback(request.url.hostname or "")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host, by its address or as ``localhost``, is this machine."""
-    try:
-        return host == "localhost" or ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _json(status: int, message: BaseModel, headers: dict[str, str] | None = None) -> Response:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from secrets import token_hex
 
-from rag_app.replicas.api import is_loopback
+from rag_app.loopback import is_loopback
 from rag_app.replicas.app import replicas_of
 from rag_app.replicas.installed_ray import ray, serve
 from rag_app.replicas.options import ReplicaOptions

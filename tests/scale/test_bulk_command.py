@@ -31,7 +31,7 @@ import sys
 from rag_app.bulk.indexing import Workers, index_in_bulk
 workers = Workers(actors=1, patience=1, stalled=float(sys.argv[3]))
 try:
-    print(index_in_bulk(sys.argv[1], sys.argv[2], workers=workers)[:4])
+    print(index_in_bulk(sys.argv[1], sys.argv[2], workers=workers)[:3])
 except Exception as error:
     print(type(error).__name__, error)
 """

@@ -10,6 +10,7 @@ from langchain_core.documents import Document
 from pyarrow import parquet
 from pymilvus import MilvusClient
 
+from rag_app.bulk import indexing
 from rag_app.bulk import shards as shards_module
 from rag_app.bulk.cluster import ray_cluster
 from rag_app.bulk.files import find_files
@@ -59,7 +60,7 @@ def cluster() -> Iterator[None]:
 def shards(cluster: None, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Shards:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards_module, "_BYTES", 150_000)
-        patch.setattr(shards_module, "_BLOCK", 10_000)
+        patch.setattr(indexing, "_BLOCK", 10_000)
         return write_shards(source, tmp_path_factory.mktemp("shards") / "new", vectors="exact")
 
 
@@ -125,7 +126,7 @@ def test_a_job_that_was_stopped_does_only_what_is_missing(
         return merge(*arguments)
 
     monkeypatch.setattr(shards_module, "_merge_pieces", look)
-    monkeypatch.setattr(shards_module, "_BLOCK", 10_000)
+    monkeypatch.setattr(indexing, "_BLOCK", 10_000)
     with pytest.raises(KeyboardInterrupt):
         write_shards(source, tmp_path / "new")
     with pytest.raises(FileNotFoundError, match="no complete shards"):
