@@ -6,7 +6,7 @@ PORT ?= 8501
 ODQA ?= ../shared/data/odqa_ko
 # Each worker has one thread: several of them keep the cores busy.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto
-SCALE := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile tests/scale
+SCALE := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/scale
 BENCH := $(BIN)/python -m eval.hit_rate --protocol both --overwrite \
 	--robustness lexical,base,hybrid,hybrid+rerank --scaling lexical,base,hybrid
 

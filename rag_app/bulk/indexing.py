@@ -133,8 +133,6 @@ def index_in_bulk(
         ImportError: What the job needs is not installed; says how to install it.
     """
     check_ray()
-    from rag_app.bulk.steps import ArticleWriter
-
     place = _server_address(address)
     files = find_files(source)
     embeddings = load_embeddings(model, backend=serving_backend(model, workers.backend))
@@ -143,6 +141,8 @@ def index_in_bulk(
     job = {"to": str(place), "manifest": manifest, "columns": columns}
     notes = checkpoints_of(job, source, checkpoint)
     with ray_cluster(workers.ray_address):
+        from rag_app.bulk.steps import ArticleWriter  # not before: what Ray says is settled when it is imported
+
         interrupted = draft.count() > 0
         arguments = (draft, manifest, model, workers.backend, workers.patience)
         done = partial(done_before, notes, draft)

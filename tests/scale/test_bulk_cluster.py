@@ -1,6 +1,7 @@
 """20,000 passages through a Ray cluster of three nodes, whose nodes, actors and vector server are killed on the way."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def _text(number: int) -> str:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Three nodes on this machine, which notice within seconds when one is gone; the first has the head."""
+    # Else Ray writes one into the home folder. A process that has read one keeps to it, so it stays for other tests.
+    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 40)
     for name, value in {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # else Ray takes 127.0.0.1 for the machine's other address
@@ -74,7 +77,6 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "RAY_health_check_period_ms": "500",
         "RAY_health_check_timeout_ms": "1000",
         "RAY_health_check_failure_threshold": "5",
-        "RAY_AUTH_TOKEN": "0" * 40,  # else Ray writes one into the home folder
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "OMP_NUM_THREADS": "1",
     }.items():
