@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,14 @@ _SENTENCES = (
     "프로야구 개막전이 잠실에서 열렸다.",
 )
 _CHARACTERS = sorted({character for sentence in _SENTENCES for character in sentence if character != " "})
+
+
+@pytest.fixture(autouse=True)
+def main_module() -> Iterator[None]:
+    """Put back ``__main__``, which Streamlit's AppTest replaces: processes that are spawned later would run that."""
+    before = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = before
 
 
 @pytest.fixture(scope="module")

@@ -240,6 +240,7 @@ def test_several_processes_are_refused(
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(processes, "_join", lambda settings: None)
+    monkeypatch.setattr("finetune.common.alike", lambda settings, value: True)
     with pytest.raises(SystemExit) as stop:
         main([*arguments, f"--output={tmp_path / 'reranker'}"])
     assert stop.value.code == 2

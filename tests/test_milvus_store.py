@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from math import log
 from pathlib import Path
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -324,7 +324,11 @@ def test_a_server_that_does_not_answer_in_time_is_told(server: MilvusServer, mon
     process = psutil.Process(server.pid)
     monkeypatch.setattr(milvus, "_ANSWERING", 1)
     process.suspend()
+    tasks = Path(f"/proc/{process.pid}").glob("task/*")
     try:
+        for task in tasks:  # a thread that is on its way may answer still
+            while (task / "stat").read_text().rpartition(")")[2].split()[0] != "T":
+                sleep(0.01)
         with pytest.raises(TimeoutError, match="did not answer within"):
             store.count()
     finally:
