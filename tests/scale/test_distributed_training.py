@@ -274,8 +274,10 @@ def test_a_job_that_is_killed_in_every_way_ends_with_the_weights_of_an_unbroken_
 
 
 def test_two_machines_of_which_one_loses_its_process_train_what_one_machine_does(
-    commands: dict[str, list[str]], together: tuple[Path, Counter[str]], tmp_path: Path
+    commands: dict[str, list[str]], together: tuple[Path, Counter[str]], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if not request.config.getoption("--torture"):
+        pytest.skip("a minute of two cores: only with --torture")
     program, *options = commands["with dropout"]
     options += [f"--output={tmp_path / 'run'}", "--resume"]
     agents = sorted(machines("--max-restarts=1", f"finetune.{program}", *options), key=lambda agent: agent.pid)
