@@ -116,7 +116,7 @@ class ServerIndex(Index):
             for some in _some(sorted(paths), _ASKED)
             for passage in store.scan({"path": {"$in": some}, "start": 0})
         } - articles.keys()
-        there = _articles_in(store, articles)
+        there = articles_in(store, articles)
         with span("index", index=self.path.name):
             new = set(_write(store, iter(articles.values()), manifest, again=True, progress=progress))
             _delete_articles(store, stale)
@@ -324,7 +324,7 @@ def _unknown(store: ServerStore, articles: Mapping[str, list[Document]]) -> _Wor
 
 def _differing(store: ServerStore, articles: Mapping[str, list[Document]]) -> _Work:
     """Return what there is to do so that articles are there as they would be written today."""
-    stored = _stored(store, _articles_in(store, articles))
+    stored = _stored(store, articles_in(store, articles))
     return _difference(articles, {doc_id: stored.get(doc_id, []) for doc_id in articles})
 
 
@@ -364,7 +364,7 @@ def _noting(articles: Iterable[Document], doc_ids: set[str]) -> Iterator[Documen
         yield article
 
 
-def _articles_in(store: ServerStore, doc_ids: Iterable[str]) -> set[str]:
+def articles_in(store: ServerStore, doc_ids: Iterable[str]) -> set[str]:
     """Return which of these articles there are."""
     first = (id_ for doc_id in doc_ids for id_ in _first_ids(doc_id))
     return {_article_of(id_) for some in _some(first, WRITTEN) for id_ in store.known(some)}

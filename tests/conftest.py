@@ -1,6 +1,7 @@
 """Miniature models, built once per run: real files in the formats of the real ones, with random weights."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,14 @@ _SENTENCES = (
     "프로야구 개막전이 잠실에서 열렸다.",
 )
 _CHARACTERS = sorted({character for sentence in _SENTENCES for character in sentence if character != " "})
+
+
+@pytest.fixture
+def english(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the command line speak English, with no settings but its defaults."""
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+    for name in [name for name in os.environ if name.startswith("RAG_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,7 @@ from rag_app.cli import FAILED, main
 PLACE = "postgresql://me@127.0.0.1:1/rag/news"
 
 
-@pytest.fixture(autouse=True)
-def _english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
-    for name in [name for name in os.environ if name.startswith("RAG_")]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("english")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import errno
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -22,11 +21,7 @@ ARTICLES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
-    for name in [name for name in os.environ if name.startswith("RAG_")]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("english")
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,7 @@ ARTICLES = [
 PLACE = "memory://me:hunter2hunter@here/news"
 
 
-@pytest.fixture(autouse=True)
-def _english(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
-    for name in [name for name in os.environ if name.startswith("RAG_")]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("english")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rag_app.bulk.files import Source, open_place
 from rag_app.bulk.rows import DOC_ID, ID, ID_TYPE, REPORT, no_ids
-from rag_app.server_index import count_stored
+from rag_app.server_index import articles_in, count_stored
 from rag_app.stores.server import ServerStore
 
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def are_there(store: ServerStore, doc_ids: Iterable[str]) -> bool:
     """Whether a store has all of these articles."""
     left = iter(doc_ids)
     while some := list(islice(left, _AT_ONCE)):
-        known = store.known([id_ for doc_id in some for id_ in (doc_id, f"{doc_id}:0")])
-        if not all(doc_id in known or f"{doc_id}:0" in known for doc_id in some):
+        if not articles_in(store, some).issuperset(some):
             return False
     return True
 

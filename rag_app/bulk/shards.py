@@ -115,7 +115,7 @@ def write_shards(
         passage_chars: The most characters of a passage.
         vectors: ``"auto"`` or ``"exact"``.
         workers: Who does it; ``patience`` does not matter.
-        progress: Show Ray's progress bars on stderr.
+        progress: Show a progress bar on stderr.
 
     Raises:
         FileExistsError: There are shards already.
